@@ -1,0 +1,192 @@
+//! Blobs and blob sidecars (EIP-4844).
+
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+};
+
+use sha2::{Digest, Sha256};
+use ssz_rs::prelude::*;
+
+use crate::{
+    BYTES_PER_BLOB, Bytes32, Bytes48, Height,
+    bytes::{exact, vector_root},
+};
+
+/// First byte of the versioned hash of a KZG commitment (EIP-4844).
+pub const VERSIONED_HASH_VERSION_KZG: u8 = 1;
+
+/// `0x01 || sha256(commitment)[1..]`, the name of a blob in execution transactions and everywhere in Lapis.
+pub fn versioned_hash(commitment: &Bytes48) -> Bytes32 {
+    let mut hash: [u8; 32] = Sha256::digest(commitment.0).into();
+    hash[0] = VERSIONED_HASH_VERSION_KZG;
+    hash.into()
+}
+
+/// 131,072 bytes on the heap, shared by clones.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Blob(Arc<[u8; BYTES_PER_BLOB]>);
+
+static ZERO_BLOB: LazyLock<Blob> = LazyLock::new(|| Blob(Arc::new([0; BYTES_PER_BLOB])));
+
+impl Blob {
+    /// Copies `slice`. `None` unless it has exactly 131,072 bytes.
+    pub fn from_slice(slice: &[u8]) -> Option<Self> {
+        if slice.len() != BYTES_PER_BLOB {
+            return None;
+        }
+        Arc::<[u8]>::from(slice).try_into().ok().map(Self)
+    }
+
+    /// The bytes.
+    pub fn as_array(&self) -> &[u8; BYTES_PER_BLOB] {
+        &self.0
+    }
+}
+
+impl Default for Blob {
+    fn default() -> Self {
+        ZERO_BLOB.clone()
+    }
+}
+
+impl AsRef<[u8]> for Blob {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+}
+
+impl fmt::Debug for Blob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, ..] = *self.0;
+        write!(f, "Blob({a:02x}{b:02x}{c:02x}{d:02x}..)")
+    }
+}
+
+impl ssz_rs::Sized for Blob {
+    fn is_variable_size() -> bool {
+        false
+    }
+
+    fn size_hint() -> usize {
+        BYTES_PER_BLOB
+    }
+}
+
+impl Serialize for Blob {
+    fn serialize(&self, buffer: &mut Vec<u8>) -> Result<usize, SerializeError> {
+        buffer.extend_from_slice(self.as_ref());
+        Ok(BYTES_PER_BLOB)
+    }
+}
+
+impl Deserialize for Blob {
+    fn deserialize(encoding: &[u8]) -> Result<Self, DeserializeError> {
+        exact(encoding, BYTES_PER_BLOB)?;
+        Self::from_slice(encoding)
+            .ok_or(DeserializeError::ExpectedFurtherInput { provided: encoding.len(), expected: BYTES_PER_BLOB })
+    }
+}
+
+impl Merkleized for Blob {
+    fn hash_tree_root(&mut self) -> Result<Node, MerkleizationError> {
+        vector_root::<BYTES_PER_BLOB>(self.as_ref())
+    }
+}
+
+impl SimpleSerialize for Blob {}
+
+/// One blob with its commitment, its proof and its place in the chain.
+///
+/// On the wire, `height` and `index` are a place where the responder holds the blob; after matching they are the place
+/// for which the requester wants it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BlobSidecar {
+    /// Height of the value that names the blob.
+    pub height: Height,
+    /// Position among the value's commitments.
+    pub index: u64,
+    /// KZG commitment to the blob.
+    pub kzg_commitment: Bytes48,
+    /// Proof that the commitment is one to this blob.
+    pub kzg_proof: Bytes48,
+    /// The data.
+    pub blob: Blob,
+}
+
+impl BlobSidecar {
+    /// Bytes before the blob: height, index, commitment, proof.
+    pub const HEADER_BYTES: usize = 8 + 8 + 48 + 48;
+    /// Bytes of the SSZ encoding.
+    pub const BYTES: usize = Self::HEADER_BYTES + BYTES_PER_BLOB;
+
+    /// The versioned hash of the commitment.
+    pub fn versioned_hash(&self) -> Bytes32 {
+        versioned_hash(&self.kzg_commitment)
+    }
+
+    /// The SSZ encoding up to the blob's bytes, for writers that have the blob in pieces.
+    pub fn header(height: Height, index: u64, commitment: &Bytes48, proof: &Bytes48) -> [u8; Self::HEADER_BYTES] {
+        let mut header = [0; Self::HEADER_BYTES];
+        header[..8].copy_from_slice(&height.to_le_bytes());
+        header[8..16].copy_from_slice(&index.to_le_bytes());
+        header[16..64].copy_from_slice(commitment.as_slice());
+        header[64..].copy_from_slice(proof.as_slice());
+        header
+    }
+}
+
+impl ssz_rs::Sized for BlobSidecar {
+    fn is_variable_size() -> bool {
+        false
+    }
+
+    fn size_hint() -> usize {
+        Self::BYTES
+    }
+}
+
+impl Serialize for BlobSidecar {
+    fn serialize(&self, buffer: &mut Vec<u8>) -> Result<usize, SerializeError> {
+        buffer.reserve(Self::BYTES);
+        buffer.extend_from_slice(&Self::header(self.height, self.index, &self.kzg_commitment, &self.kzg_proof));
+        buffer.extend_from_slice(self.blob.as_ref());
+        Ok(Self::BYTES)
+    }
+}
+
+impl Deserialize for BlobSidecar {
+    fn deserialize(encoding: &[u8]) -> Result<Self, DeserializeError> {
+        exact(encoding, Self::BYTES)?;
+        let (height, rest) = encoding.split_at(8);
+        let (index, rest) = rest.split_at(8);
+        let (commitment, rest) = rest.split_at(48);
+        let (proof, blob) = rest.split_at(48);
+        Ok(Self {
+            height: u64::deserialize(height)?,
+            index: u64::deserialize(index)?,
+            kzg_commitment: Bytes48::deserialize(commitment)?,
+            kzg_proof: Bytes48::deserialize(proof)?,
+            blob: Blob::deserialize(blob)?,
+        })
+    }
+}
+
+impl Merkleized for BlobSidecar {
+    fn hash_tree_root(&mut self) -> Result<Node, MerkleizationError> {
+        let mut fields: Vector<Bytes32, 5> = Vector::default();
+        let roots = [
+            self.height.hash_tree_root()?,
+            self.index.hash_tree_root()?,
+            self.kzg_commitment.hash_tree_root()?,
+            self.kzg_proof.hash_tree_root()?,
+            self.blob.hash_tree_root()?,
+        ];
+        for (position, root) in roots.iter().enumerate() {
+            fields[position].0.copy_from_slice(root.as_ref());
+        }
+        fields.hash_tree_root()
+    }
+}
+
+impl SimpleSerialize for BlobSidecar {}

@@ -1,0 +1,56 @@
+//! What consensus decides: metadata only.
+
+use ssz_rs::prelude::*;
+
+use crate::{Bytes20, Bytes32, Bytes48, MAX_BLOBS_PER_BLOCK, ssz, versioned_hash};
+
+/// The metadata of one height. Everything else that belongs to the height is bound to it by hash or commitment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, SimpleSerialize)]
+pub struct Value {
+    /// Position in the chain, from 1.
+    pub height: u64,
+    /// Seconds since the Unix epoch; the execution block's timestamp.
+    pub timestamp: u64,
+    /// [`Value::id`] of the previous height, zero at height 1.
+    pub parent_value_id: Bytes32,
+    /// Address of the validator that proposed it.
+    pub proposer: Bytes20,
+    /// Root of the validator set that signs this height.
+    pub validators_root: Bytes32,
+    /// Root of the validator set that signs the next height.
+    pub next_validators_root: Bytes32,
+    /// Hash of the execution block.
+    pub block_hash: Bytes32,
+    /// Hash of the execution block's parent.
+    pub parent_block_hash: Bytes32,
+    /// sha256 of the SSZ execution payload.
+    pub payload_digest: Bytes32,
+    /// Bytes of the SSZ execution payload.
+    pub payload_size: u64,
+    /// EIP-7685 hash of the execution requests.
+    pub requests_hash: Bytes32,
+    /// Commitments to the blobs that belong to this height, in transaction order.
+    pub blob_kzg_commitments: List<Bytes48, MAX_BLOBS_PER_BLOCK>,
+}
+
+impl Value {
+    /// The value's name: its hash tree root. Always recomputed, never taken from a message.
+    pub fn id(&self) -> Bytes32 {
+        ssz::hash_tree_root(self)
+    }
+
+    /// Number of blobs that belong to this height.
+    pub fn blob_count(&self) -> usize {
+        self.blob_kzg_commitments.len()
+    }
+
+    /// The commitment at `index`, if there is one.
+    pub fn commitment(&self, index: u64) -> Option<&Bytes48> {
+        self.blob_kzg_commitments.get(usize::try_from(index).ok()?)
+    }
+
+    /// Versioned hashes of the commitments, in order.
+    pub fn versioned_hashes(&self) -> impl ExactSizeIterator<Item = Bytes32> + '_ {
+        self.blob_kzg_commitments.iter().map(versioned_hash)
+    }
+}
