@@ -20,8 +20,11 @@ pub(super) const CHECKSUM_SIZE: usize = 4;
 
 pub(super) const COMPRESSED: u8 = 0x00;
 pub(super) const UNCOMPRESSED: u8 = 0x01;
+const RESERVED_FIRST: u8 = 0x02;
 const RESERVED_LAST: u8 = 0x7f;
+const SKIPPABLE_FIRST: u8 = 0x80;
 const SKIPPABLE_LAST: u8 = 0xfe;
+const IDENTIFIER: u8 = 0xff;
 
 /// A compressed block is never empty: it begins with the length of its data.
 const MIN_BLOCK_SIZE: usize = 1;
@@ -68,10 +71,10 @@ impl FrameHeader {
                 check_body(length, CHECKSUM_SIZE)?;
                 Ok(Self::Uncompressed { data: length - CHECKSUM_SIZE })
             }
-            ..=RESERVED_LAST => Err(FramingError::FrameReserved { kind }),
-            ..=SKIPPABLE_LAST => Ok(Self::Skippable { body: length }),
-            _ if length != IDENTIFIER_BODY => Err(FramingError::IdentifierCorrupt),
-            _ => Ok(Self::Identifier),
+            RESERVED_FIRST..=RESERVED_LAST => Err(FramingError::FrameReserved { kind }),
+            SKIPPABLE_FIRST..=SKIPPABLE_LAST => Ok(Self::Skippable { body: length }),
+            IDENTIFIER if length != IDENTIFIER_BODY => Err(FramingError::IdentifierCorrupt),
+            IDENTIFIER => Ok(Self::Identifier),
         }
     }
 
