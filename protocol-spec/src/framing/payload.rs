@@ -285,6 +285,3 @@ impl<const N: usize> Fill<N> {
         ((self.length == N).then_some(self.bytes), rest)
     }
 }
-
-#[cfg(test)]
-mod tests;

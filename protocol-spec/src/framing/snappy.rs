@@ -174,6 +174,3 @@ impl EmptyTail {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -93,6 +93,3 @@ impl Varint {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 }
-
-#[cfg(test)]
-mod tests;
