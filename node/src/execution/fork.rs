@@ -1,5 +1,7 @@
 //! Which execution fork is in force at a timestamp.
 
+use lapis_protocol_spec::Genesis;
+
 /// An execution fork whose payloads this node understands.
 ///
 /// Both use `ExecutionPayloadV3`; they differ in what the block header commits to and in the transactions they allow.
@@ -28,6 +30,12 @@ pub struct ForkSchedule {
     pub cancun_time: u64,
     /// First timestamp of Prague; `u64::MAX` for a chain that has not scheduled it.
     pub prague_time: u64,
+}
+
+impl From<&Genesis> for ForkSchedule {
+    fn from(genesis: &Genesis) -> Self {
+        Self { cancun_time: genesis.cancun_time, prague_time: genesis.prague_time }
+    }
 }
 
 impl ForkSchedule {

@@ -20,8 +20,13 @@ pub mod fork;
 pub mod payload;
 pub mod requests;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod fixtures;
+
+pub use builder::{BlobSchedule, BlockAttributes, BlockBuilder, BuildError, BuiltBlock, ParentBlock};
 pub use embedded::{Embedded, Head, HeadFormatError, ImportFault};
-pub use engine::{ExecutionEngine, ImportBlock, NoEngine, PayloadStatus};
+pub use engine::{ExecutionEngine, ImportBlock, InvalidBlock, NoEngine, PayloadStatus, Unavailability};
 pub use fork::{Fork, ForkSchedule, UnsupportedFork};
-pub use payload::{CheckedPayload, ExpectedBlock, PayloadFault, check_payload};
+pub use payload::{BlockFault, CheckedPayload, ExpectedBlock, check_payload};
 pub use requests::{RequestsFault, check_requests, requests_hash};

@@ -78,7 +78,11 @@ pub fn check_requests<R: AsRef<[u8]>>(requests: &[R], expected: &ExpectedBlock) 
         return Err(RequestsFault::BeforePrague { count: requests.len() });
     }
     let got = requests_hash(requests)?;
-    if got == expected.requests_hash { Ok(()) } else { Err(RequestsFault::Hash { expected: expected.requests_hash, got }) }
+    if got == expected.requests_hash {
+        Ok(())
+    } else {
+        Err(RequestsFault::Hash { expected: expected.requests_hash, got })
+    }
 }
 
 #[cfg(test)]

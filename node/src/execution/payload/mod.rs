@@ -16,11 +16,12 @@ use alloy_eips::{
 };
 use alloy_primitives::{B256, Bytes};
 use alloy_rpc_types_engine::{ExecutionPayloadV1, ExecutionPayloadV3, PayloadError};
+use lapis_protocol_spec::Value;
 use sha2::{Digest, Sha256};
 use ssz::{Decode, DecodeError};
 
 pub use self::layout::LayoutFault;
-use super::fork::Fork;
+use super::fork::{Fork, ForkSchedule, UnsupportedFork};
 
 /// What a decided value says about its execution block.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +50,7 @@ pub struct ExpectedBlock {
 
 /// Why a payload is not the block that a decided value names.
 #[derive(Debug, thiserror::Error)]
-pub enum PayloadFault {
+pub enum BlockFault {
     /// Not as long as certified.
     #[error("payload is {got} bytes long, the decided value says {expected}")]
     Size {
@@ -169,7 +170,28 @@ pub enum PayloadFault {
     },
 }
 
-impl PayloadFault {
+impl ExpectedBlock {
+    /// Reads the expectation off a decided value.
+    ///
+    /// # Errors
+    /// [`UnsupportedFork`] for a value that is older than Cancun.
+    pub fn from_value(value: &Value, forks: ForkSchedule) -> Result<Self, UnsupportedFork> {
+        Ok(Self {
+            height: value.height,
+            block_hash: B256::new(value.block_hash.0),
+            parent_block_hash: B256::new(value.parent_block_hash.0),
+            parent_beacon_block_root: B256::new(value.parent_value_id.0),
+            timestamp: value.timestamp,
+            fork: forks.fork_at(value.timestamp)?,
+            payload_size: value.payload_size,
+            payload_digest: B256::new(value.payload_digest.0),
+            requests_hash: B256::new(value.requests_hash.0),
+            versioned_hashes: value.versioned_hashes().map(|hash| B256::new(hash.0)).collect(),
+        })
+    }
+}
+
+impl BlockFault {
     /// Whether the bytes are simply not those that were certified. Such bytes were damaged or swapped after they had
     /// been checked; they say nothing about what the chain decided.
     #[must_use]
@@ -217,59 +239,59 @@ impl CheckedPayload {
 /// The cost is linear in the payload: one SHA-256, one copy, one pass over the transactions, one Keccak trie.
 ///
 /// # Errors
-/// The first [`PayloadFault`] found.
-pub fn check_payload(payload_ssz: &[u8], expected: &ExpectedBlock) -> Result<CheckedPayload, PayloadFault> {
+/// The first [`BlockFault`] found.
+pub fn check_payload(payload_ssz: &[u8], expected: &ExpectedBlock) -> Result<CheckedPayload, BlockFault> {
     check_bytes(payload_ssz, expected)?;
     layout::check_bounds(payload_ssz)?;
-    let payload = ExecutionPayloadV3::from_ssz_bytes(payload_ssz).map_err(PayloadFault::Ssz)?;
+    let payload = ExecutionPayloadV3::from_ssz_bytes(payload_ssz).map_err(BlockFault::Ssz)?;
     check_fields(&payload, expected)?;
     check_blobs(&payload.payload_inner.payload_inner.transactions, expected)?;
     check_hash(&payload, expected)?;
     Ok(CheckedPayload(payload))
 }
 
-fn check_bytes(payload_ssz: &[u8], expected: &ExpectedBlock) -> Result<(), PayloadFault> {
+fn check_bytes(payload_ssz: &[u8], expected: &ExpectedBlock) -> Result<(), BlockFault> {
     let size = payload_ssz.len() as u64;
     if size != expected.payload_size {
-        return Err(PayloadFault::Size { expected: expected.payload_size, got: size });
+        return Err(BlockFault::Size { expected: expected.payload_size, got: size });
     }
     let digest = B256::new(Sha256::digest(payload_ssz).into());
     if digest != expected.payload_digest {
-        return Err(PayloadFault::Digest { expected: expected.payload_digest, got: digest });
+        return Err(BlockFault::Digest { expected: expected.payload_digest, got: digest });
     }
     Ok(())
 }
 
-fn check_fields(payload: &ExecutionPayloadV3, expected: &ExpectedBlock) -> Result<(), PayloadFault> {
+fn check_fields(payload: &ExecutionPayloadV3, expected: &ExpectedBlock) -> Result<(), BlockFault> {
     let block = &payload.payload_inner.payload_inner;
     if block.block_hash != expected.block_hash {
-        return Err(PayloadFault::AdvertisedHash { expected: expected.block_hash, got: block.block_hash });
+        return Err(BlockFault::AdvertisedHash { expected: expected.block_hash, got: block.block_hash });
     }
     if block.parent_hash != expected.parent_block_hash {
-        return Err(PayloadFault::ParentHash { expected: expected.parent_block_hash, got: block.parent_hash });
+        return Err(BlockFault::ParentHash { expected: expected.parent_block_hash, got: block.parent_hash });
     }
     if block.timestamp != expected.timestamp {
-        return Err(PayloadFault::Timestamp { expected: expected.timestamp, got: block.timestamp });
+        return Err(BlockFault::Timestamp { expected: expected.timestamp, got: block.timestamp });
     }
     if block.gas_used > block.gas_limit {
-        return Err(PayloadFault::GasUsed { used: block.gas_used, limit: block.gas_limit });
+        return Err(BlockFault::GasUsed { used: block.gas_used, limit: block.gas_limit });
     }
     let blobs = expected.versioned_hashes.len();
     let blob_gas = (blobs as u64).saturating_mul(DATA_GAS_PER_BLOB);
     if payload.blob_gas_used != blob_gas {
-        return Err(PayloadFault::BlobGasUsed { blobs, expected: blob_gas, got: payload.blob_gas_used });
+        return Err(BlockFault::BlobGasUsed { blobs, expected: blob_gas, got: payload.blob_gas_used });
     }
     Ok(())
 }
 
-fn check_blobs(transactions: &[Bytes], expected: &ExpectedBlock) -> Result<(), PayloadFault> {
+fn check_blobs(transactions: &[Bytes], expected: &ExpectedBlock) -> Result<(), BlockFault> {
     let named = blob_versioned_hashes(transactions, expected.fork)?;
     if named.len() != expected.versioned_hashes.len() {
-        return Err(PayloadFault::BlobCount { expected: expected.versioned_hashes.len(), got: named.len() });
+        return Err(BlockFault::BlobCount { expected: expected.versioned_hashes.len(), got: named.len() });
     }
     for (index, (&got, &expected)) in named.iter().zip(&expected.versioned_hashes).enumerate() {
         if got != expected {
-            return Err(PayloadFault::VersionedHash { index, expected, got });
+            return Err(BlockFault::VersionedHash { index, expected, got });
         }
     }
     Ok(())
@@ -280,23 +302,23 @@ fn check_blobs(transactions: &[Bytes], expected: &ExpectedBlock) -> Result<(), P
 /// `transactions` are EIP-2718 encodings without sidecars, as a block holds them.
 ///
 /// # Errors
-/// [`PayloadFault::Transaction`] for bytes that are not exactly one transaction, [`PayloadFault::TransactionType`] for
-/// one that `fork` does not know, [`PayloadFault::NoBlobs`] for a blob transaction without blobs.
-pub fn blob_versioned_hashes(transactions: &[Bytes], fork: Fork) -> Result<Vec<B256>, PayloadFault> {
+/// [`BlockFault::Transaction`] for bytes that are not exactly one transaction, [`BlockFault::TransactionType`] for
+/// one that `fork` does not know, [`BlockFault::NoBlobs`] for a blob transaction without blobs.
+pub fn blob_versioned_hashes(transactions: &[Bytes], fork: Fork) -> Result<Vec<B256>, BlockFault> {
     let mut hashes = Vec::new();
     for (index, encoded) in transactions.iter().enumerate() {
         let transaction = EthereumTxEnvelope::<TxEip4844>::decode_2718_exact(encoded)
-            .map_err(|source| PayloadFault::Transaction { index, source })?;
+            .map_err(|source| BlockFault::Transaction { index, source })?;
         match (transaction, fork) {
             (EthereumTxEnvelope::Eip4844(signed), _) => {
                 let named = &signed.tx().blob_versioned_hashes;
                 if named.is_empty() {
-                    return Err(PayloadFault::NoBlobs { index });
+                    return Err(BlockFault::NoBlobs { index });
                 }
                 hashes.extend_from_slice(named);
             }
             (EthereumTxEnvelope::Eip7702(_), Fork::Cancun) => {
-                return Err(PayloadFault::TransactionType { index, kind: EIP7702_TX_TYPE_ID, fork });
+                return Err(BlockFault::TransactionType { index, kind: EIP7702_TX_TYPE_ID, fork });
             }
             (
                 EthereumTxEnvelope::Legacy(_)
@@ -310,9 +332,9 @@ pub fn blob_versioned_hashes(transactions: &[Bytes], fork: Fork) -> Result<Vec<B
     Ok(hashes)
 }
 
-fn check_hash(payload: &ExecutionPayloadV3, expected: &ExpectedBlock) -> Result<(), PayloadFault> {
+fn check_hash(payload: &ExecutionPayloadV3, expected: &ExpectedBlock) -> Result<(), BlockFault> {
     // Transactions are reference-counted bytes: the clone copies no transaction.
-    let mut header = payload.clone().into_block_raw().map_err(PayloadFault::Header)?.header;
+    let mut header = payload.clone().into_block_raw().map_err(BlockFault::Header)?.header;
     header.parent_beacon_block_root = Some(expected.parent_beacon_block_root);
     header.requests_hash = match expected.fork {
         Fork::Cancun => None,
@@ -322,6 +344,6 @@ fn check_hash(payload: &ExecutionPayloadV3, expected: &ExpectedBlock) -> Result<
     if got == expected.block_hash {
         Ok(())
     } else {
-        Err(PayloadFault::ComputedHash { expected: expected.block_hash, got })
+        Err(BlockFault::ComputedHash { expected: expected.block_hash, got })
     }
 }
