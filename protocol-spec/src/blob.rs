@@ -10,7 +10,8 @@ use ssz_rs::prelude::*;
 
 use crate::{
     BYTES_PER_BLOB, Bytes32, Bytes48, Height,
-    bytes::{exact, vector_root},
+    bytes::exact,
+    container::{leaves, merkle_root, ssz_container},
 };
 
 /// First byte of the versioned hash of a KZG commitment (EIP-4844).
@@ -90,7 +91,7 @@ impl Deserialize for Blob {
 
 impl Merkleized for Blob {
     fn hash_tree_root(&mut self) -> Result<Node, MerkleizationError> {
-        vector_root::<BYTES_PER_BLOB>(self.as_ref())
+        merkle_root(leaves(self.as_ref()))
     }
 }
 
@@ -136,57 +137,4 @@ impl BlobSidecar {
     }
 }
 
-impl ssz_rs::Sized for BlobSidecar {
-    fn is_variable_size() -> bool {
-        false
-    }
-
-    fn size_hint() -> usize {
-        Self::BYTES
-    }
-}
-
-impl Serialize for BlobSidecar {
-    fn serialize(&self, buffer: &mut Vec<u8>) -> Result<usize, SerializeError> {
-        buffer.reserve(Self::BYTES);
-        buffer.extend_from_slice(&Self::header(self.height, self.index, &self.kzg_commitment, &self.kzg_proof));
-        buffer.extend_from_slice(self.blob.as_ref());
-        Ok(Self::BYTES)
-    }
-}
-
-impl Deserialize for BlobSidecar {
-    fn deserialize(encoding: &[u8]) -> Result<Self, DeserializeError> {
-        exact(encoding, Self::BYTES)?;
-        let (height, rest) = encoding.split_at(8);
-        let (index, rest) = rest.split_at(8);
-        let (commitment, rest) = rest.split_at(48);
-        let (proof, blob) = rest.split_at(48);
-        Ok(Self {
-            height: u64::deserialize(height)?,
-            index: u64::deserialize(index)?,
-            kzg_commitment: Bytes48::deserialize(commitment)?,
-            kzg_proof: Bytes48::deserialize(proof)?,
-            blob: Blob::deserialize(blob)?,
-        })
-    }
-}
-
-impl Merkleized for BlobSidecar {
-    fn hash_tree_root(&mut self) -> Result<Node, MerkleizationError> {
-        let mut fields: Vector<Bytes32, 5> = Vector::default();
-        let roots = [
-            self.height.hash_tree_root()?,
-            self.index.hash_tree_root()?,
-            self.kzg_commitment.hash_tree_root()?,
-            self.kzg_proof.hash_tree_root()?,
-            self.blob.hash_tree_root()?,
-        ];
-        for (position, root) in roots.iter().enumerate() {
-            fields[position].0.copy_from_slice(root.as_ref());
-        }
-        fields.hash_tree_root()
-    }
-}
-
-impl SimpleSerialize for BlobSidecar {}
+ssz_container!(BlobSidecar { height: u64, index: u64, kzg_commitment: Bytes48, kzg_proof: Bytes48, blob: Blob });

@@ -1,12 +1,14 @@
 //! Byte strings of fixed and bounded length, encoded and decoded with one copy.
 //!
 //! `ssz_rs` treats a byte vector as any other vector and visits it element by element, at some 45 MB/s. The types here
-//! implement its traits with one `memcpy`. Hash tree roots are left to `ssz_rs`: nothing that is hashed often is long.
+//! implement its traits with one `memcpy`.
 
 use std::{fmt, ops::Deref};
 
 use bytes::Bytes;
 use ssz_rs::prelude::*;
+
+use crate::container::{leaves, merkle_root};
 
 /// `N` bytes (SSZ `Vector[byte, N]`), printed as `0x`-prefixed hex.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -104,7 +106,7 @@ impl<const N: usize> Deserialize for FixedBytes<N> {
 
 impl<const N: usize> Merkleized for FixedBytes<N> {
     fn hash_tree_root(&mut self) -> Result<Node, MerkleizationError> {
-        vector_root::<N>(&self.0)
+        merkle_root(leaves(&self.0))
     }
 }
 
@@ -185,13 +187,5 @@ pub(crate) fn exact(encoding: &[u8], expected: usize) -> Result<(), DeserializeE
         std::cmp::Ordering::Less => Err(DeserializeError::ExpectedFurtherInput { provided, expected }),
         std::cmp::Ordering::Greater => Err(DeserializeError::AdditionalInput { provided, expected }),
         std::cmp::Ordering::Equal => Ok(()),
-    }
-}
-
-/// The SSZ root of `Vector[byte, N]`. Element by element: not for hot paths.
-pub(crate) fn vector_root<const N: usize>(bytes: &[u8]) -> Result<Node, MerkleizationError> {
-    match Vector::<u8, N>::try_from(bytes.to_vec()) {
-        Ok(mut vector) => vector.hash_tree_root(),
-        Err(_) => Err(MerkleizationError::InputExceedsLimit(N)),
     }
 }

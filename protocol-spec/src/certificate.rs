@@ -6,7 +6,10 @@ use ed25519_consensus::{Signature, VerificationKey};
 use sha2::{Digest, Sha256};
 use ssz_rs::prelude::*;
 
-use crate::{Address, Bytes20, Bytes32, Bytes64, Height, MAX_VALIDATORS, Matched, ValidatorSet, Value, Verified, ssz};
+use crate::{
+    Address, Bytes20, Bytes32, Bytes64, Height, MAX_VALIDATORS, ValidatorSet, ValidatorSetFault, Value, Verified,
+    container::ssz_container, ssz,
+};
 
 /// Domain of vote signatures: the sha256 of this text.
 pub const VOTE_DOMAIN: &str = "lapis/vote/1";
@@ -21,7 +24,7 @@ pub struct CommitSignature {
 }
 
 /// Precommits for one value in one round.
-#[derive(Clone, Debug, Default, PartialEq, Eq, SimpleSerialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommitCertificate {
     /// Height of the value.
     pub height: u64,
@@ -33,14 +36,23 @@ pub struct CommitCertificate {
     pub signatures: List<CommitSignature, MAX_VALIDATORS>,
 }
 
+ssz_container!(CommitCertificate {
+    height: u64,
+    round: u64,
+    value_id: Bytes32,
+    signatures: List<CommitSignature, MAX_VALIDATORS>,
+});
+
 /// A value with the certificate that decides it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, SimpleSerialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DecidedValue {
     /// The value.
     pub value: Value,
     /// Its certificate.
     pub certificate: CommitCertificate,
 }
+
+ssz_container!(DecidedValue { value: Value, certificate: CommitCertificate });
 
 /// Which vote a signature is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,6 +187,9 @@ pub enum CertificateFault {
     /// The set at hand is not the one that `validators_root` names: the caller must find that set first.
     #[error("the validator set at hand is not the one that signs")]
     OtherSet,
+    /// The set that signs is not a legal one, so nothing can be decided by it.
+    #[error("the validator set that signs is not legal: {0}")]
+    IllegalSet(#[from] ValidatorSetFault),
     /// Somebody outside the set signed.
     #[error("signer {0} is not in the validator set")]
     UnknownSigner(Address),
@@ -195,7 +210,7 @@ pub enum CertificateFault {
 }
 
 impl DecidedValue {
-    /// Checks the certificate alone: it is for this value, and more than two thirds of `signers` signed it.
+    /// Checks the certificate alone: it is for this value, and more than two thirds of `signers`, a legal set, signed it.
     ///
     /// This shows that a value was decided, not that it attaches to a chain: enough to forward an announcement, not to
     /// store it (see [`DecidedValue::verify`]). Returns the value's id.
@@ -217,6 +232,7 @@ impl DecidedValue {
         if signers.root() != self.value.validators_root {
             return Err(CertificateFault::OtherSet);
         }
+        signers.check()?;
         certificate.check_signatures(genesis_id, signers)?;
         Ok(value_id)
     }
@@ -238,7 +254,7 @@ impl DecidedValue {
             return Err(CertificateFault::TooManyBlobs { found, limit: max_blobs });
         }
         let value_id = self.check_certificate(genesis_id, signers)?;
-        Ok(Matched::new(self, value_id).into_verified())
+        Ok(Verified::new(self, value_id))
     }
 }
 
@@ -248,9 +264,8 @@ impl Value {
     /// # Errors
     /// The first [`CertificateFault`] found.
     pub fn check_link(&self, tip: &ChainLink) -> Result<(), CertificateFault> {
-        let expected = tip.height.saturating_add(1);
-        if self.height != expected || self.height == 0 {
-            return Err(CertificateFault::Height { found: self.height, expected });
+        if tip.height.checked_add(1) != Some(self.height) {
+            return Err(CertificateFault::Height { found: self.height, expected: tip.height.saturating_add(1) });
         }
         if self.parent_value_id != tip.value_id {
             return Err(CertificateFault::ParentValue);
@@ -296,3 +311,6 @@ impl CommitCertificate {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,13 +6,14 @@
 
 use std::ops::Deref;
 
-use crate::{BlobSidecar, Bytes32, DecidedValue, Height, PayloadEnvelope, PayloadFault, Value};
+use crate::{BlobSidecar, Bytes32, DecidedValue, Height, IdentifiedValue, PayloadEnvelope, PayloadFault};
 
-/// Something received that is what was asked for; not yet known to be true.
+/// Something received that is what was asked for; not yet known to be true. It keeps the value it was matched with, so
+/// it cannot be verified against another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Matched<T> {
     item: T,
-    value_id: Bytes32,
+    value: IdentifiedValue,
 }
 
 /// Something known to be true: the only thing that may be stored, served or imported.
@@ -23,13 +24,14 @@ pub struct Verified<T> {
 }
 
 impl<T> Matched<T> {
-    pub(crate) fn new(item: T, value_id: Bytes32) -> Self {
-        Self { item, value_id }
+    /// Id of the value to which the item belongs.
+    pub fn value_id(&self) -> &Bytes32 {
+        self.value.id()
     }
 
     /// The value to which the item belongs.
-    pub fn value_id(&self) -> &Bytes32 {
-        &self.value_id
+    pub fn value(&self) -> &IdentifiedValue {
+        &self.value
     }
 
     /// Gives up the proof.
@@ -39,12 +41,17 @@ impl<T> Matched<T> {
 
     /// Through the second gate; only for callers in this crate that have checked the proof.
     pub(crate) fn into_verified(self) -> Verified<T> {
-        Verified { item: self.item, value_id: self.value_id }
+        Verified::new(self.item, *self.value.id())
     }
 }
 
 impl<T> Verified<T> {
-    /// The value to which the item belongs.
+    /// Only for callers in this crate that have checked the proof.
+    pub(crate) fn new(item: T, value_id: Bytes32) -> Self {
+        Self { item, value_id }
+    }
+
+    /// Id of the value to which the item belongs.
     pub fn value_id(&self) -> &Bytes32 {
         &self.value_id
     }
@@ -116,16 +123,16 @@ impl Matched<BlobSidecar> {
     /// Takes `sidecar` as blob `index` of `value`, whatever place the sender gave it.
     ///
     /// # Errors
-    /// If `value` has no such index or commits to another blob there.
-    pub fn blob(mut sidecar: BlobSidecar, value_id: Bytes32, value: &Value, index: u64) -> Result<Self, MatchFault> {
-        let height = value.height;
-        let commitment = value.commitment(index).ok_or(MatchFault::Index { height, index })?;
+    /// If the value has no such index or commits to another blob there.
+    pub fn blob(mut sidecar: BlobSidecar, value: &IdentifiedValue, index: u64) -> Result<Self, MatchFault> {
+        let height = value.value().height;
+        let commitment = value.value().commitment(index).ok_or(MatchFault::Index { height, index })?;
         if *commitment != sidecar.kzg_commitment {
             return Err(MatchFault::Commitment { height, index });
         }
         sidecar.height = height;
         sidecar.index = index;
-        Ok(Self::new(sidecar, value_id))
+        Ok(Self { item: sidecar, value: value.clone() })
     }
 }
 
@@ -134,22 +141,22 @@ impl Matched<PayloadEnvelope> {
     ///
     /// # Errors
     /// If it names another height or value.
-    pub fn payload(envelope: PayloadEnvelope, value_id: Bytes32, value: &Value) -> Result<Self, MatchFault> {
-        if envelope.value_id != value_id {
+    pub fn payload(envelope: PayloadEnvelope, value: &IdentifiedValue) -> Result<Self, MatchFault> {
+        if envelope.value_id != *value.id() {
             return Err(MatchFault::Value(envelope.value_id));
         }
-        if envelope.height != value.height {
+        if envelope.height != value.value().height {
             return Err(MatchFault::Height(envelope.height));
         }
-        Ok(Self::new(envelope, value_id))
+        Ok(Self { item: envelope, value: value.clone() })
     }
 
-    /// Checks size, requests hash and digest against `value`, which must be the value it was matched with.
+    /// Checks size, execution requests and digest against the value it was matched with. Hashes up to 32 MiB.
     ///
     /// # Errors
     /// The first [`PayloadFault`] found.
-    pub fn verify(self, value: &Value) -> Result<Verified<PayloadEnvelope>, PayloadFault> {
-        self.check(value)?;
+    pub fn verify(self) -> Result<Verified<PayloadEnvelope>, PayloadFault> {
+        self.item.check(self.value.value())?;
         Ok(self.into_verified())
     }
 }

@@ -1,11 +1,9 @@
 //! The definition of a chain.
 
-use ssz_rs::prelude::*;
-
-use crate::{ByteList, Bytes32, MAX_BLOBS_PER_BLOCK, ValidatorSet, ValidatorSetFault, ssz};
+use crate::{ByteList, Bytes32, MAX_BLOBS_PER_BLOCK, ValidatorSet, ValidatorSetFault, container::ssz_container, ssz};
 
 /// Everything that nodes of one chain must agree on before the first height.
-#[derive(Clone, Debug, Default, PartialEq, Eq, SimpleSerialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Genesis {
     /// Name of the chain, at most 64 bytes.
     pub chain_id: ByteList<64>,
@@ -24,6 +22,17 @@ pub struct Genesis {
     /// Timestamp from which payloads are Prague's.
     pub prague_time: u64,
 }
+
+ssz_container!(Genesis {
+    chain_id: ByteList<64>,
+    genesis_time: u64,
+    max_blobs_per_block: u64,
+    blob_retention_heights: u64,
+    validators: ValidatorSet,
+    execution_block_hash: Bytes32,
+    cancun_time: u64,
+    prague_time: u64,
+});
 
 /// What is wrong with a genesis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,3 +80,6 @@ impl Genesis {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

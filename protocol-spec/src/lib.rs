@@ -12,6 +12,7 @@
 pub mod blob;
 pub mod bytes;
 pub mod certificate;
+mod container;
 pub mod framing;
 pub mod gates;
 pub mod genesis;
@@ -35,12 +36,12 @@ pub use crate::{
     kzg::{Kzg, KzgSetupError},
     messages::{GoodbyeReason, HeightRange, Status},
     method::Method,
-    payload::{PayloadEnvelope, PayloadFault},
+    payload::{ExecutionRequests, PayloadEnvelope, PayloadFault},
     ranges::HeightRanges,
     request::{Item, Request},
     ssz::{DecodeError, decode, encode},
     validators::{Validator, ValidatorSet, ValidatorSetFault},
-    value::Value,
+    value::{IdentifiedValue, Value},
 };
 
 /// A position in the chain. Heights start at 1; 0 means "nothing yet".

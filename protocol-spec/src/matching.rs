@@ -4,42 +4,11 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    ops::Range,
 };
 
-use crate::{
-    BlobSidecar, Bytes32, DecidedValue, Height, Matched, PayloadEnvelope, Value, gates::MatchFault, versioned_hash,
-};
-
-/// A decided (or proposed) value with its id, shared by everything that waits for its data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdentifiedValue {
-    id: Bytes32,
-    value: Arc<Value>,
-}
-
-impl IdentifiedValue {
-    /// Computes the id of `value`.
-    pub fn new(value: Arc<Value>) -> Self {
-        Self { id: value.id(), value }
-    }
-
-    /// Hash tree root of the value.
-    pub fn id(&self) -> &Bytes32 {
-        &self.id
-    }
-
-    /// The value.
-    pub fn value(&self) -> &Arc<Value> {
-        &self.value
-    }
-}
-
-impl From<&crate::Verified<DecidedValue>> for IdentifiedValue {
-    fn from(decided: &crate::Verified<DecidedValue>) -> Self {
-        Self { id: *decided.value_id(), value: Arc::new(decided.value.clone()) }
-    }
-}
+pub use crate::value::IdentifiedValue;
+use crate::{BlobSidecar, Bytes32, DecidedValue, Height, Matched, PayloadEnvelope, gates::MatchFault, versioned_hash};
 
 /// Matches `blobs_by_range`: ascending (height, index), every height whole from index 0, heights of the range only.
 #[derive(Debug)]
@@ -54,8 +23,8 @@ pub struct RangeBlobs {
 impl RangeBlobs {
     /// Expects the blobs of `values`, which are the values at the heights asked for.
     pub fn new(values: impl IntoIterator<Item = IdentifiedValue>) -> Self {
-        let with_blobs = values.into_iter().filter(|value| value.value.blob_count() > 0);
-        Self { expected: with_blobs.map(|value| (value.value.height, value)).collect(), next: None, reached: 0 }
+        let with_blobs = values.into_iter().filter(|value| value.value().blob_count() > 0);
+        Self { expected: with_blobs.map(|value| (value.value().height, value)).collect(), next: None, reached: 0 }
     }
 
     /// Whether the response could be complete here: not inside a height.
@@ -69,17 +38,19 @@ impl RangeBlobs {
     /// [`MatchFault`]: the server's fault, the exchange ends.
     pub fn accept(&mut self, sidecar: BlobSidecar) -> Result<Matched<BlobSidecar>, MatchFault> {
         let (height, index) = (sidecar.height, sidecar.index);
-        let order = MatchFault::Order { height, index };
-        match self.next {
-            Some(next) if next != (height, index) => return Err(order),
-            None if height <= self.reached => return Err(order),
-            None if !self.expected.contains_key(&height) => return Err(MatchFault::Height(height)),
-            None if index != 0 => return Err(order),
-            Some(_) | None => {}
-        }
         let wanted = self.expected.get(&height).ok_or(MatchFault::Height(height))?;
-        let count = wanted.value.blob_count() as u64;
-        let matched = Matched::blob(sidecar, wanted.id, &wanted.value, index)?;
+        let count = wanted.value().blob_count() as u64;
+        if index >= count {
+            return Err(MatchFault::Index { height, index });
+        }
+        let due = match self.next {
+            Some(next) => next == (height, index),
+            None => height > self.reached && index == 0,
+        };
+        if !due {
+            return Err(MatchFault::Order { height, index });
+        }
+        let matched = Matched::blob(sidecar, wanted, index)?;
         self.reached = height;
         self.next = (index + 1 < count).then_some((height, index + 1));
         Ok(matched)
@@ -103,7 +74,7 @@ impl RootBlobs {
     ///
     /// A hash that is wanted for several places is asked for, and answered, once.
     pub fn want(&mut self, value: &IdentifiedValue, index: u64) -> Option<Bytes32> {
-        let hash = versioned_hash(value.value.commitment(index)?);
+        let hash = versioned_hash(value.value().commitment(index)?);
         self.wanted.entry(hash).or_insert_with(|| (value.clone(), index));
         Some(hash)
     }
@@ -120,7 +91,7 @@ impl RootBlobs {
     pub fn accept(&mut self, sidecar: BlobSidecar) -> Result<Matched<BlobSidecar>, MatchFault> {
         let hash = sidecar.versioned_hash();
         let (wanted, index) = self.wanted.remove(&hash).ok_or(MatchFault::Hash(hash))?;
-        Matched::blob(sidecar, wanted.id, &wanted.value, index)
+        Matched::blob(sidecar, &wanted, index)
     }
 }
 
@@ -140,37 +111,34 @@ impl Payloads {
 
     /// Expects the payloads of `values` in any order.
     pub fn by_root(values: impl IntoIterator<Item = IdentifiedValue>) -> Self {
-        Self { wanted: values.into_iter().map(|value| (value.id, value)).collect(), ascending: false, reached: 0 }
+        Self { wanted: values.into_iter().map(|value| (*value.id(), value)).collect(), ascending: false, reached: 0 }
     }
 
-    /// Takes the next chunk; gives the value it belongs to as well, for the second gate.
+    /// Takes the next chunk; [`Matched::verify`] is the next check.
     ///
     /// # Errors
     /// [`MatchFault`]: the server's fault, the exchange ends.
-    pub fn accept(
-        &mut self,
-        envelope: PayloadEnvelope,
-    ) -> Result<(Matched<PayloadEnvelope>, IdentifiedValue), MatchFault> {
+    pub fn accept(&mut self, envelope: PayloadEnvelope) -> Result<Matched<PayloadEnvelope>, MatchFault> {
         if self.ascending && envelope.height <= self.reached {
             return Err(MatchFault::Order { height: envelope.height, index: 0 });
         }
         let wanted = self.wanted.remove(&envelope.value_id).ok_or(MatchFault::Value(envelope.value_id))?;
         self.reached = envelope.height;
-        Ok((Matched::payload(envelope, wanted.id, &wanted.value)?, wanted))
+        Matched::payload(envelope, &wanted)
     }
 }
 
 /// Matches `decided_values_by_range`: contiguous heights from the first one asked for.
 #[derive(Debug)]
 pub struct DecidedValues {
+    asked: Range<Height>,
     next: Height,
-    end: Height,
 }
 
 impl DecidedValues {
     /// Expects the values of `heights`, as many of them as the server has.
-    pub fn new(heights: std::ops::Range<Height>) -> Self {
-        Self { next: heights.start, end: heights.end }
+    pub fn new(heights: Range<Height>) -> Self {
+        Self { next: heights.start, asked: heights }
     }
 
     /// Takes the next chunk. The certificate is the next check: [`DecidedValue::verify`].
@@ -179,14 +147,16 @@ impl DecidedValues {
     /// [`MatchFault`]: the server's fault, the exchange ends.
     pub fn accept(&mut self, decided: &DecidedValue) -> Result<(), MatchFault> {
         let height = decided.value.height;
-        if self.next >= self.end {
-            return Err(MatchFault::TooMany);
+        if !self.asked.contains(&height) {
+            return Err(MatchFault::Height(height));
         }
         if height != self.next {
-            let asked = height > self.next && height < self.end;
-            return Err(if asked { MatchFault::Order { height, index: 0 } } else { MatchFault::Height(height) });
+            return Err(MatchFault::Order { height, index: 0 });
         }
         self.next += 1;
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,6 +37,10 @@ const CERTIFICATE_FIXED_BYTES: usize = 8 + 8 + 32 + 4;
 /// Bytes of an encoded decided value with neither commitments nor signatures: two offsets and the fixed parts.
 const DECIDED_VALUE_MIN_BYTES: usize = 2 * 4 + VALUE_FIXED_BYTES + CERTIFICATE_FIXED_BYTES;
 
+/// Chunks of the longest answer to a range request that has one chunk a height.
+#[expect(clippy::cast_possible_truncation, reason = "a small constant")]
+const MAX_HEIGHT_CHUNKS: usize = MAX_REQUEST_HEIGHTS as usize;
+
 impl Method {
     /// All methods.
     pub const ALL: [Self; 9] = [
@@ -116,7 +120,7 @@ impl Method {
         match self {
             Self::Status | Self::Ping | Self::ValidatorSetByRoot => 1,
             Self::Goodbye => 0,
-            Self::DecidedValuesByRange | Self::PayloadsByRange => MAX_REQUEST_HEIGHTS as usize,
+            Self::DecidedValuesByRange | Self::PayloadsByRange => MAX_HEIGHT_CHUNKS,
             Self::PayloadsByRoot => MAX_REQUEST_VALUE_IDS,
             Self::BlobsByRange => MAX_REQUEST_SIDECARS,
             Self::BlobsByRoot => MAX_REQUEST_HASHES,

@@ -1,12 +1,96 @@
 //! Execution payloads on the wire.
 
+use std::ops::Deref;
+
 use sha2::{Digest, Sha256};
 use ssz_rs::prelude::*;
 
-use crate::{ByteList, Bytes32, Height, MAX_EXECUTION_REQUEST_BYTES, MAX_EXECUTION_REQUESTS, MAX_PAYLOAD_BYTES, Value};
+use crate::{
+    ByteList, Bytes32, Height, MAX_EXECUTION_REQUEST_BYTES, MAX_EXECUTION_REQUESTS, MAX_PAYLOAD_BYTES, Value,
+    container::{self, OFFSET_BYTES, ssz_container},
+};
 
-/// Execution requests of a height (EIP-7685), each with its type byte first.
-pub type ExecutionRequests = List<ByteList<MAX_EXECUTION_REQUEST_BYTES>, MAX_EXECUTION_REQUESTS>;
+type RequestList = List<ByteList<MAX_EXECUTION_REQUEST_BYTES>, MAX_EXECUTION_REQUESTS>;
+
+/// Execution requests of a height (EIP-7685), at most [`MAX_EXECUTION_REQUESTS`], each with its type byte first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExecutionRequests(RequestList);
+
+impl Deref for ExecutionRequests {
+    type Target = [ByteList<MAX_EXECUTION_REQUEST_BYTES>];
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+/// More than [`MAX_EXECUTION_REQUESTS`] execution requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} execution requests, at most {MAX_EXECUTION_REQUESTS} are allowed")]
+pub struct TooManyRequests(pub usize);
+
+impl TryFrom<Vec<ByteList<MAX_EXECUTION_REQUEST_BYTES>>> for ExecutionRequests {
+    type Error = TooManyRequests;
+
+    fn try_from(requests: Vec<ByteList<MAX_EXECUTION_REQUEST_BYTES>>) -> Result<Self, TooManyRequests> {
+        RequestList::try_from(requests).map(Self).map_err(|(requests, _)| TooManyRequests(requests.len()))
+    }
+}
+
+impl ssz_rs::Sized for ExecutionRequests {
+    fn is_variable_size() -> bool {
+        true
+    }
+
+    fn size_hint() -> usize {
+        0
+    }
+}
+
+impl Serialize for ExecutionRequests {
+    fn serialize(&self, buffer: &mut Vec<u8>) -> Result<usize, SerializeError> {
+        self.0.serialize(buffer)
+    }
+}
+
+impl Deserialize for ExecutionRequests {
+    /// Offsets are checked against the limit and the length before anything is allocated by them, which `ssz_rs` does
+    /// not do.
+    fn deserialize(encoding: &[u8]) -> Result<Self, DeserializeError> {
+        if encoding.is_empty() {
+            return Ok(Self::default());
+        }
+        let short = DeserializeError::ExpectedFurtherInput { provided: encoding.len(), expected: OFFSET_BYTES };
+        let first = container::offset(encoding.get(..OFFSET_BYTES).ok_or(short)?)?;
+        if first == 0 || first % OFFSET_BYTES != 0 {
+            return Err(DeserializeError::InvalidOffsetsLength(first));
+        }
+        let count = first / OFFSET_BYTES;
+        if count > MAX_EXECUTION_REQUESTS {
+            return Err(InstanceError::Bounded { bound: MAX_EXECUTION_REQUESTS, provided: count }.into());
+        }
+        let cut = DeserializeError::ExpectedFurtherInput { provided: encoding.len(), expected: first };
+        let mut offsets = encoding.get(..first).ok_or(cut)?.chunks_exact(OFFSET_BYTES).map(container::offset);
+        let mut requests = Vec::with_capacity(count);
+        let mut start = offsets.next().transpose()?.unwrap_or(first);
+        for end in offsets.chain([Ok(encoding.len())]) {
+            let end = end?;
+            let request = encoding.get(start..end).ok_or(DeserializeError::OffsetNotIncreasing { start, end })?;
+            requests.push(ByteList::deserialize(request)?);
+            start = end;
+        }
+        let provided = requests.len();
+        Self::try_from(requests).map_err(|_| InstanceError::Bounded { bound: MAX_EXECUTION_REQUESTS, provided }.into())
+    }
+}
+
+impl Merkleized for ExecutionRequests {
+    fn hash_tree_root(&mut self) -> Result<Node, MerkleizationError> {
+        self.0.hash_tree_root()
+    }
+}
+
+impl SimpleSerialize for ExecutionRequests {}
 
 /// An execution payload with what travels beside it. The bytes are opaque here: the certified digest binds them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +116,9 @@ pub enum PayloadFault {
         /// Bytes certified.
         expected: u64,
     },
+    /// A request without data: it would not count in the hash, so nothing certifies it (EIP-7685 leaves such out).
+    #[error("execution request {0} has no data")]
+    EmptyRequest(usize),
     /// Right size, wrong bytes.
     #[error("sha256 of the payload is not the certified digest")]
     Digest,
@@ -67,6 +154,9 @@ impl PayloadEnvelope {
         if found != value.payload_size {
             return Err(PayloadFault::Size { found, expected: value.payload_size });
         }
+        if let Some(position) = self.execution_requests.iter().position(|request| request.len() <= 1) {
+            return Err(PayloadFault::EmptyRequest(position));
+        }
         if requests_hash(self.execution_requests.iter().map(|request| &**request)) != value.requests_hash {
             return Err(PayloadFault::RequestsHash);
         }
@@ -75,83 +165,14 @@ impl PayloadEnvelope {
         }
         Ok(())
     }
-
-    fn offsets(encoding: &[u8]) -> Option<(usize, usize)> {
-        let fixed = encoding.get(..Self::FIXED_BYTES)?;
-        let offset = |at: usize| -> Option<usize> {
-            let bytes: [u8; 4] = fixed.get(at..at + 4)?.try_into().ok()?;
-            usize::try_from(u32::from_le_bytes(bytes)).ok()
-        };
-        Some((offset(40)?, offset(44)?))
-    }
 }
 
-impl ssz_rs::Sized for PayloadEnvelope {
-    fn is_variable_size() -> bool {
-        true
-    }
+ssz_container!(PayloadEnvelope {
+    height: u64,
+    value_id: Bytes32,
+    payload: ByteList<MAX_PAYLOAD_BYTES>,
+    execution_requests: ExecutionRequests,
+});
 
-    fn size_hint() -> usize {
-        0
-    }
-}
-
-impl Serialize for PayloadEnvelope {
-    fn serialize(&self, buffer: &mut Vec<u8>) -> Result<usize, SerializeError> {
-        let start = buffer.len();
-        let requests_offset = Self::FIXED_BYTES + self.payload.len();
-        let offset = |at: usize| u32::try_from(at).map_err(|_| SerializeError::MaximumEncodedLengthReached(at));
-        buffer.reserve(requests_offset);
-        self.height.serialize(buffer)?;
-        self.value_id.serialize(buffer)?;
-        offset(Self::FIXED_BYTES)?.serialize(buffer)?;
-        offset(requests_offset)?.serialize(buffer)?;
-        self.payload.serialize(buffer)?;
-        self.execution_requests.serialize(buffer)?;
-        Ok(buffer.len() - start)
-    }
-}
-
-impl Deserialize for PayloadEnvelope {
-    fn deserialize(encoding: &[u8]) -> Result<Self, DeserializeError> {
-        let short = DeserializeError::ExpectedFurtherInput { provided: encoding.len(), expected: Self::FIXED_BYTES };
-        let Some((payload_at, requests_at)) = Self::offsets(encoding) else { return Err(short) };
-        if payload_at != Self::FIXED_BYTES {
-            return Err(DeserializeError::InvalidOffsetsLength(payload_at));
-        }
-        let (Some(payload), Some(requests)) = (encoding.get(payload_at..requests_at), encoding.get(requests_at..))
-        else {
-            return Err(DeserializeError::OffsetNotIncreasing { start: payload_at, end: requests_at });
-        };
-        let (height, rest) = encoding.split_at(8);
-        let execution_requests = ExecutionRequests::deserialize(requests)?;
-        // `ssz_rs` takes a first offset of zero for an empty list and ignores what follows.
-        if execution_requests.is_empty() && !requests.is_empty() {
-            return Err(DeserializeError::AdditionalInput { provided: requests.len(), expected: 0 });
-        }
-        Ok(Self {
-            height: u64::deserialize(height)?,
-            value_id: Bytes32::deserialize(rest.split_at(32).0)?,
-            payload: ByteList::deserialize(payload)?,
-            execution_requests,
-        })
-    }
-}
-
-impl Merkleized for PayloadEnvelope {
-    fn hash_tree_root(&mut self) -> Result<Node, MerkleizationError> {
-        let mut fields: Vector<Bytes32, 4> = Vector::default();
-        let roots = [
-            self.height.hash_tree_root()?,
-            self.value_id.hash_tree_root()?,
-            self.payload.hash_tree_root()?,
-            self.execution_requests.hash_tree_root()?,
-        ];
-        for (position, root) in roots.iter().enumerate() {
-            fields[position].0.copy_from_slice(root.as_ref());
-        }
-        fields.hash_tree_root()
-    }
-}
-
-impl SimpleSerialize for PayloadEnvelope {}
+#[cfg(test)]
+mod tests;

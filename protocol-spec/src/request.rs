@@ -106,9 +106,7 @@ impl Item {
         Ok(match method {
             Method::Status => Self::Status(decode(body)?),
             Method::Ping => Self::Pong(decode(body)?),
-            Method::Goodbye => {
-                return Err(DecodeError::IllegalValue { field: "goodbye response chunks", value: 1 });
-            }
+            Method::Goodbye => return Err(DecodeError::NoItems(method)),
             Method::DecidedValuesByRange => Self::DecidedValue(Box::new(decode(body)?)),
             Method::ValidatorSetByRoot => Self::ValidatorSet(decode(body)?),
             Method::PayloadsByRange | Method::PayloadsByRoot => Self::Payload(decode(body)?),

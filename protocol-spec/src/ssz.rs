@@ -2,7 +2,7 @@
 
 use ssz_rs::{DeserializeError, SimpleSerialize};
 
-use crate::Bytes32;
+use crate::{Bytes32, Method};
 
 /// Why bytes are not the SSZ encoding of a container. Always the fault of whoever wrote the bytes.
 #[derive(Debug, thiserror::Error)]
@@ -10,26 +10,20 @@ pub enum DecodeError {
     /// Wrong length, wrong offsets, a list over its bound.
     #[error("not a valid SSZ encoding: {0}")]
     Ssz(#[from] DeserializeError),
-    /// Decodes, but is not how the decoded object is encoded.
-    #[error("not the canonical SSZ encoding")]
-    NotCanonical,
-    /// A number outside the values that the field may take.
-    #[error("{field} has the illegal value {value}")]
-    IllegalValue {
-        /// Name of the field.
-        field: &'static str,
-        /// What was sent.
-        value: u64,
-    },
+    /// A chunk in answer to a method that has none.
+    #[error("{} is not answered with items", .0.name())]
+    NoItems(Method),
 }
 
 /// The SSZ encoding of `object`.
+///
+/// # Panics
+/// If the caller has pushed a list beyond its bound, which decoding and `try_from` never do.
 pub fn encode<T: SimpleSerialize>(object: &T) -> Vec<u8> {
     let mut out = Vec::with_capacity(T::size_hint());
-    // Lists cannot outgrow their bounds: they are only built by `try_from`, and `encode` takes no other container.
     #[expect(
         clippy::expect_used,
-        reason = "bounds are held by the types, totals stay far below the SSZ limit of 4 GiB"
+        reason = "what was decoded is within bounds, and totals stay far below the SSZ limit of 4 GiB"
     )]
     object.serialize(&mut out).expect("bounded containers serialize");
     out
@@ -45,9 +39,12 @@ pub fn decode<T: SimpleSerialize>(bytes: &[u8]) -> Result<T, DecodeError> {
 
 /// The SSZ hash tree root of `object`.
 pub(crate) fn hash_tree_root<T: SimpleSerialize + Clone>(object: &T) -> Bytes32 {
-    #[expect(clippy::expect_used, reason = "as in `encode`: bounds are held by the types")]
+    #[expect(clippy::expect_used, reason = "as in `encode`: what was decoded is within bounds")]
     let node = object.clone().hash_tree_root().expect("bounded containers merkleize");
     let mut root = Bytes32::ZERO;
     root.0.copy_from_slice(node.as_ref());
     root
 }
+
+#[cfg(test)]
+mod tests;

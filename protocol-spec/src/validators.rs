@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use sha2::{Digest, Sha256};
 use ssz_rs::prelude::*;
 
-use crate::{Address, Bytes32, MAX_VALIDATORS, ssz};
+use crate::{Address, Bytes32, MAX_VALIDATORS, container::ssz_container, ssz};
 
 /// One validator: an ed25519 key and its voting power.
 #[derive(Clone, Debug, Default, PartialEq, Eq, SimpleSerialize)]
@@ -27,11 +27,13 @@ impl Validator {
 }
 
 /// The validators that sign a height, in the order of their addresses.
-#[derive(Clone, Debug, Default, PartialEq, Eq, SimpleSerialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ValidatorSet {
     /// The members.
     pub validators: List<Validator, MAX_VALIDATORS>,
 }
+
+ssz_container!(ValidatorSet { validators: List<Validator, MAX_VALIDATORS> });
 
 /// What is wrong with a validator set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -128,3 +130,6 @@ impl ValidatorSet {
         self.validators.iter().map(|validator| (validator.address(), validator)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

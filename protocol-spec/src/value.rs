@@ -1,11 +1,16 @@
 //! What consensus decides: metadata only.
 
+use std::sync::Arc;
+
 use ssz_rs::prelude::*;
 
-use crate::{Bytes20, Bytes32, Bytes48, MAX_BLOBS_PER_BLOCK, ssz, versioned_hash};
+use crate::{
+    Bytes20, Bytes32, Bytes48, DecidedValue, MAX_BLOBS_PER_BLOCK, Verified, container::ssz_container, ssz,
+    versioned_hash,
+};
 
 /// The metadata of one height. Everything else that belongs to the height is bound to it by hash or commitment.
-#[derive(Clone, Debug, Default, PartialEq, Eq, SimpleSerialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Value {
     /// Position in the chain, from 1.
     pub height: u64,
@@ -33,6 +38,21 @@ pub struct Value {
     pub blob_kzg_commitments: List<Bytes48, MAX_BLOBS_PER_BLOCK>,
 }
 
+ssz_container!(Value {
+    height: u64,
+    timestamp: u64,
+    parent_value_id: Bytes32,
+    proposer: Bytes20,
+    validators_root: Bytes32,
+    next_validators_root: Bytes32,
+    block_hash: Bytes32,
+    parent_block_hash: Bytes32,
+    payload_digest: Bytes32,
+    payload_size: u64,
+    requests_hash: Bytes32,
+    blob_kzg_commitments: List<Bytes48, MAX_BLOBS_PER_BLOCK>,
+});
+
 impl Value {
     /// The value's name: its hash tree root. Always recomputed, never taken from a message.
     pub fn id(&self) -> Bytes32 {
@@ -54,3 +74,36 @@ impl Value {
         self.blob_kzg_commitments.iter().map(versioned_hash)
     }
 }
+
+/// A decided (or proposed) value together with its id, shared by everything that waits for its data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentifiedValue {
+    id: Bytes32,
+    value: Arc<Value>,
+}
+
+impl IdentifiedValue {
+    /// Computes the id of `value`.
+    pub fn new(value: Arc<Value>) -> Self {
+        Self { id: value.id(), value }
+    }
+
+    /// Hash tree root of the value.
+    pub fn id(&self) -> &Bytes32 {
+        &self.id
+    }
+
+    /// The value.
+    pub fn value(&self) -> &Arc<Value> {
+        &self.value
+    }
+}
+
+impl From<&Verified<DecidedValue>> for IdentifiedValue {
+    fn from(decided: &Verified<DecidedValue>) -> Self {
+        Self { id: *decided.value_id(), value: Arc::new(decided.value.clone()) }
+    }
+}
+
+#[cfg(test)]
+mod tests;
