@@ -19,6 +19,34 @@
 //! and the payload's buffer then grows with the decoded bytes: at most the larger of [`FIRST_RESERVE`] and twice what
 //! arrived, never above `n`. Beside it at most one compressed frame ([`MAX_FRAME_BODY`]) is held.
 //!
+//! ```
+//! use lapis_protocol_spec::framing::{Encoder, LengthBounds, ResponseChunk, ResponseDecoder};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let bounds = LengthBounds::fixed(8);
+//! let mut stream = Vec::new(); // two chunks, as one read may bring them
+//! for number in [1_u64, 2] {
+//!     let mut write = Vec::new();
+//!     Encoder::new().chunk(bounds, &[&number.to_le_bytes()], &mut write)?;
+//!     stream.append(&mut write);
+//! }
+//!
+//! let mut decoder = ResponseDecoder::new(bounds);
+//! let mut items = Vec::new();
+//! let mut unread = stream.as_slice();
+//! while !unread.is_empty() {
+//!     let progress = decoder.push(unread)?;
+//!     unread = unread.get(progress.consumed..).unwrap_or_default();
+//!     if let Some(ResponseChunk::Success(item)) = progress.chunk {
+//!         items.push(item); // checked and stored here, before the next chunk is looked at
+//!     }
+//! }
+//! decoder.finish()?; // the stream ended between two chunks
+//! assert_eq!(items, [&1_u64.to_le_bytes()[..], &2_u64.to_le_bytes()[..]]);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Decisions where the snappy format leaves a choice
 //! - The identifier stands once, at the very start. A missing, a damaged and a second one are errors: a payload is one
 //!   stream under one prefix, never a concatenation of several.
