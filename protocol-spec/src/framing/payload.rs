@@ -79,9 +79,10 @@ impl PayloadDecoder {
         self.payload = Vec::new();
     }
 
-    /// Whether all announced bytes are decoded and the frame that held the last of them is checked.
-    pub(super) fn is_complete(&self) -> bool {
-        self.payload.len() == self.length && matches!(&self.state, State::Header(header) if header.is_empty())
+    /// Whether all announced bytes are decoded. The step that brings the last of them also checks their frame, and no
+    /// frame is begun after it, so a complete payload is a checked one that ended with its frame.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.payload.len() == self.length
     }
 
     /// What may follow this payload once it is complete: the identifier of an empty one.
@@ -103,7 +104,7 @@ impl PayloadDecoder {
         Ok(rest)
     }
 
-    /// Takes at least one byte of a non-empty input.
+    /// Takes at least one byte of a non-empty input, or leaves a state that waits for none.
     fn step<'a>(&mut self, input: &'a [u8]) -> Result<&'a [u8], FramingError> {
         match self.state {
             State::Header(header) => self.header(header, input),
@@ -168,7 +169,6 @@ impl PayloadDecoder {
             FrameHeader::Identifier => State::Identifier(IdentifierMatch::after_header()),
             FrameHeader::Compressed { body } => State::Compressed { body },
             FrameHeader::Uncompressed { data } => State::Checksum { stored: Fill::EMPTY, data },
-            FrameHeader::Skippable { body: 0 } => AT_HEADER,
             FrameHeader::Skippable { body } => State::Skipping { left: body },
         })
     }
@@ -269,10 +269,6 @@ struct Fill<const N: usize> {
 
 impl<const N: usize> Fill<N> {
     const EMPTY: Self = Self { bytes: [0; N], length: 0 };
-
-    const fn is_empty(&self) -> bool {
-        self.length == 0
-    }
 
     /// Takes missing bytes; returns the field once it is whole, and the rest of the input.
     fn push<'a>(&mut self, input: &'a [u8]) -> (Option<[u8; N]>, &'a [u8]) {

@@ -56,6 +56,12 @@ fn compressible_data_is_compressed() {
 }
 
 #[test]
+fn saving_of_less_than_an_eighth_is_not_taken() {
+    let kind = |zeros: usize| encoded(&[noise(1000 - zeros), vec![0; zeros]].concat())[2 + STREAM_IDENTIFIER.len()];
+    assert_eq!((kind(100), kind(200)), (1, 0));
+}
+
+#[test]
 fn each_frame_takes_its_shorter_form() {
     let data = [noise(MAX_FRAME_DATA), vec![0; MAX_FRAME_DATA]].concat();
     let wire = encoded(&data);
