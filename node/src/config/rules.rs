@@ -1,0 +1,141 @@
+//! What the types of the keys cannot say: bounds and values that must go together.
+
+use std::num::NonZeroU32;
+
+use bytesize::ByteSize;
+use lapis_protocol_spec::{BYTES_PER_BLOB, Genesis, MAX_PAYLOAD_BYTES};
+use libp2p::{Multiaddr, multiaddr::Protocol};
+
+use super::{BlobRetention, Config, LimitsConfig, NetworkConfig, StorageConfig, SyncConfig, VerifyConfig};
+use crate::telemetry;
+
+/// A sidecar: a blob, its place, its commitment and its proof.
+const SIDECAR: ByteSize = ByteSize(BYTES_PER_BLOB as u64 + 112);
+/// Most threads that can be asked for: more than the largest machines have.
+const MAX_THREADS: usize = 1024;
+/// Most blobs of a batch: splitting a larger one to find a culprit would take seconds.
+const MAX_BATCH: usize = 1024;
+/// Least cache that the database works with.
+const MIN_CACHE: ByteSize = ByteSize::mib(1);
+
+/// A rule that a configuration breaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Group of the key to change.
+    pub group: &'static str,
+    /// The key to change.
+    pub key: &'static str,
+    /// The rule, for people.
+    pub reason: String,
+}
+
+type Outcome = Result<(), Broken>;
+
+/// Checks everything that does not depend on the chain.
+pub(super) fn check(config: &Config) -> Outcome {
+    network(&config.network)?;
+    limits(&config.limits)?;
+    sync(&config.sync)?;
+    verify(&config.verify)?;
+    storage(&config.storage)?;
+    let filter = telemetry::check_filter(&config.log.filter);
+    filter.map_err(|error| broken("log", "filter", format!("it is not a log filter ({error})")))?;
+    let setup = &config.trusted_setup;
+    match (&setup.path, &setup.sha256) {
+        (Some(_), None) => Err(broken("trusted_setup", "sha256", "it must be given together with trusted_setup.path")),
+        (None, Some(_)) => Err(broken("trusted_setup", "path", "it must be given together with trusted_setup.sha256")),
+        (Some(_), Some(_)) | (None, None) => Ok(()),
+    }
+}
+
+/// Checks what depends on the chain.
+pub(super) fn check_against(config: &Config, genesis: &Genesis) -> Outcome {
+    let required = genesis.blob_retention_heights;
+    if let BlobRetention::Heights(heights) = config.retention.blob_heights
+        && heights.get() < required
+    {
+        let reason = format!("every node of this chain keeps blobs for at least {required} heights");
+        return Err(broken("retention", "blob_heights", reason));
+    }
+    let height = ByteSize(genesis.max_blobs_per_block.saturating_mul(SIDECAR.as_u64()));
+    at_least("storage", "undecided_cap", config.storage.undecided_cap, height, "the blobs of one height")
+}
+
+fn network(config: &NetworkConfig) -> Outcome {
+    for (key, addresses) in [("listen", &config.listen), ("peers", &config.peers)] {
+        if let Some(address) = addresses.iter().find(|address| !has_transport(address)) {
+            let reason = format!("{address} names no transport of ours: it needs /tcp/PORT or /udp/PORT/quic-v1");
+            return Err(broken("network", key, reason));
+        }
+    }
+    Ok(())
+}
+
+fn has_transport(address: &Multiaddr) -> bool {
+    let mut parts = address.iter().skip(1);
+    match parts.next() {
+        Some(Protocol::Tcp(_)) => true,
+        Some(Protocol::Udp(_)) => matches!(parts.next(), Some(Protocol::QuicV1)),
+        _ => false,
+    }
+}
+
+fn limits(config: &LimitsConfig) -> Outcome {
+    let within = |key, peer: NonZeroU32, total: NonZeroU32, total_key| {
+        ordered("limits", key, u64::from(peer.get()), u64::from(total.get()), total_key, total.to_string())
+    };
+    within(
+        "serve_requests_per_peer",
+        config.serve_requests_per_peer,
+        config.serve_requests_total,
+        "serve_requests_total",
+    )?;
+    within(
+        "fetch_requests_per_peer",
+        config.fetch_requests_per_peer,
+        config.fetch_requests_total,
+        "fetch_requests_total",
+    )?;
+    let bytes = |key, peer: ByteSize, total: ByteSize, total_key| {
+        at_least("limits", key, peer, SIDECAR, "one blob with its proof")?;
+        ordered("limits", key, peer.as_u64(), total.as_u64(), total_key, total.to_string())
+    };
+    bytes("serve_bytes_per_peer", config.serve_bytes_per_peer, config.serve_bytes_total, "serve_bytes_total")?;
+    bytes("fetch_bytes_per_peer", config.fetch_bytes_per_peer, config.fetch_bytes_total, "fetch_bytes_total")
+}
+
+fn sync(config: &SyncConfig) -> Outcome {
+    let payload = ByteSize(MAX_PAYLOAD_BYTES as u64);
+    at_least("sync", "max_buffered_bytes", config.max_buffered_bytes, payload, "the largest payload")?;
+    let buffered = config.max_buffered_bytes;
+    at_least("sync", "max_bytes_ahead", config.max_bytes_ahead, buffered, "sync.max_buffered_bytes")?;
+    at_least("sync", "max_fetch_response_bytes", config.max_fetch_response_bytes, SIDECAR, "one blob with its proof")
+}
+
+fn verify(config: &VerifyConfig) -> Outcome {
+    at_most("threads", config.threads, MAX_THREADS)?;
+    at_most("batch", config.batch.get(), MAX_BATCH)
+}
+
+fn storage(config: &StorageConfig) -> Outcome {
+    at_least("storage", "cache", config.cache, MIN_CACHE, "the least that the database works with")
+}
+
+fn at_most(key: &'static str, value: usize, limit: usize) -> Outcome {
+    if value > limit { Err(broken("verify", key, format!("it must be at most {limit}"))) } else { Ok(()) }
+}
+
+fn at_least(group: &'static str, key: &'static str, value: ByteSize, least: ByteSize, what: &str) -> Outcome {
+    if value < least { Err(broken(group, key, format!("it must be at least {least} ({what})"))) } else { Ok(()) }
+}
+
+fn ordered(group: &'static str, key: &'static str, value: u64, bound: u64, bound_key: &str, shown: String) -> Outcome {
+    if value > bound {
+        return Err(broken(group, key, format!("it must not be above {group}.{bound_key}, which is {shown}")));
+    }
+    Ok(())
+}
+
+fn broken(group: &'static str, key: &'static str, reason: impl Into<String>) -> Broken {
+    Broken { group, key, reason: reason.into() }
+}

@@ -1,0 +1,321 @@
+//! What a node says about itself: the snapshots behind `/status`, `/peers` and `/readyz`.
+//!
+//! The node publishes a [`NodeStatus`] and a list of [`PeerView`]s through two `watch` channels; HTTP reads the latest of
+//! each. Nothing here computes anything, and nothing here is trusted by the protocol: these are views for people and
+//! scripts. Field names are stable; fields may be added.
+
+use std::{fmt, time::Duration};
+
+use lapis_protocol_spec::{Bytes32, Height};
+use libp2p::{Multiaddr, PeerId};
+use serde::{Deserialize, Serialize};
+
+use crate::genesis_file::hex_bytes;
+
+/// Everything that `/status` tells.
+///
+/// Heights are 0 while there is nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Hash tree root of the genesis, the chain's name in handshakes.
+    #[serde(with = "hex_bytes")]
+    pub genesis_id: Bytes32,
+    /// Name of the chain.
+    pub chain_id: String,
+    /// Identity of the node on the network.
+    #[serde(with = "as_text")]
+    pub peer_id: PeerId,
+    /// Version of the program.
+    pub version: String,
+    /// Addresses that the node listens on, each one dialable as it stands.
+    pub addresses: Vec<Multiaddr>,
+    /// Highest height whose certified value is stored.
+    pub decided_height: Height,
+    /// Up to here payloads and blobs are stored.
+    pub available_height: Height,
+    /// Up to here the execution engine has taken the payloads.
+    pub imported_height: Height,
+    /// Up to here blobs have been pruned.
+    pub pruned_height: Height,
+    /// Lowest height whose value is served.
+    pub earliest_value_height: Height,
+    /// Lowest height whose payload is served.
+    pub earliest_payload_height: Height,
+    /// Lowest height whose blobs are served.
+    pub earliest_blob_height: Height,
+    /// Height that the node works towards.
+    pub target_height: Height,
+    /// Connected peers of the same chain.
+    pub peers: usize,
+    /// Why there is no progress although there should be; `null` while all is well.
+    pub stall: Option<Stall>,
+    /// The execution engine.
+    pub engine: EngineStatus,
+    /// Bytes that were received and are not stored yet.
+    pub buffered_bytes: u64,
+    /// Counters and rates of the sync engine.
+    pub sync: SyncStatus,
+    /// Whether the node does its job: it has caught up and nothing stands in its way.
+    pub ready: bool,
+    /// Why the node is not ready; empty when it is.
+    pub not_ready: Vec<String>,
+    /// Whole seconds since the start.
+    pub uptime_seconds: u64,
+}
+
+/// The execution engine in a [`NodeStatus`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineStatus {
+    /// Kind of the engine: `embedded` or `none`.
+    pub name: String,
+    /// What it is doing, in one or a few words.
+    pub state: String,
+}
+
+/// The sync engine in a [`NodeStatus`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncStatus {
+    /// Verified blobs per second, over the last seconds, rounded down.
+    pub blobs_per_second: u64,
+    /// Bytes received since the start.
+    pub bytes_in: u64,
+    /// Bytes sent since the start.
+    pub bytes_out: u64,
+    /// Blobs that passed verification since the start.
+    pub verified_blobs: u64,
+    /// Blobs that failed verification since the start.
+    pub faulty_blobs: u64,
+}
+
+/// Why a node that is behind makes no progress.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stall {
+    /// Kind of the obstacle: for scripts and metrics.
+    pub reason: StallReason,
+    /// The obstacle with its figures: for people.
+    pub detail: String,
+}
+
+/// Kinds of obstacles, from the outside in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StallReason {
+    /// No peer of this chain is connected.
+    NoPeers,
+    /// Peers are connected, none of them has what is missing.
+    NoPeerHasData,
+    /// The peers that have what is missing withhold it: their rate limits.
+    RateLimitedByPeers,
+    /// Received data waits for verification.
+    VerificationQueueFull,
+    /// The memory allowed for received data is used up.
+    BufferFull,
+    /// Verified data waits for the disk.
+    DiskSlow,
+    /// Stored data is as far ahead of import as is allowed.
+    ImporterBehind,
+    /// The execution engine is itself syncing.
+    ExecutionSyncing,
+    /// The execution engine cannot be reached.
+    ExecutionUnavailable,
+    /// The execution engine found a decided payload invalid: people have to resolve that.
+    ImportHalted,
+}
+
+/// One connected peer, as `/peers` shows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// Identity of the peer.
+    #[serde(with = "as_text")]
+    pub peer_id: PeerId,
+    /// Addresses of its open connections.
+    pub addresses: Vec<Multiaddr>,
+    /// Who opened the connection.
+    pub direction: Direction,
+    /// The program's name and version, as the peer tells them; empty until it does.
+    pub agent: String,
+    /// Heights that the peer claims; absent until its status is known.
+    pub claims: Option<PeerClaims>,
+    /// Trust score; 0 is neutral.
+    pub score: f64,
+    /// Whether the configuration trusts this peer.
+    pub trusted: bool,
+    /// Requests to it that are under way.
+    pub requests_in_flight: usize,
+    /// Last measured round trip, in milliseconds.
+    pub round_trip_ms: Option<u64>,
+    /// Verified bytes received from it since it connected.
+    pub verified_bytes: u64,
+}
+
+/// Who opened a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// The peer.
+    Inbound,
+    /// This node.
+    Outbound,
+}
+
+/// What a peer says that it has. Claims only: nothing is believed before it is verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerClaims {
+    /// Highest decided height.
+    pub decided_height: Height,
+    /// Up to here payloads and blobs.
+    pub available_height: Height,
+    /// Lowest height with values.
+    pub earliest_value_height: Height,
+    /// Lowest height with payloads.
+    pub earliest_payload_height: Height,
+    /// Lowest height with blobs.
+    pub earliest_blob_height: Height,
+}
+
+impl NodeStatus {
+    /// The status of a node that has just started: known by name, nothing done, not ready.
+    pub fn starting(genesis_id: Bytes32, chain_id: String, peer_id: PeerId) -> Self {
+        Self {
+            genesis_id,
+            chain_id,
+            peer_id,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            addresses: Vec::new(),
+            decided_height: 0,
+            available_height: 0,
+            imported_height: 0,
+            pruned_height: 0,
+            earliest_value_height: 0,
+            earliest_payload_height: 0,
+            earliest_blob_height: 0,
+            target_height: 0,
+            peers: 0,
+            stall: None,
+            engine: EngineStatus::default(),
+            buffered_bytes: 0,
+            sync: SyncStatus::default(),
+            ready: false,
+            not_ready: vec!["starting".to_owned()],
+            uptime_seconds: 0,
+        }
+    }
+
+    /// How long the node has been running, in whole seconds.
+    pub fn uptime(&self) -> Duration {
+        Duration::from_secs(self.uptime_seconds)
+    }
+}
+
+impl Stall {
+    /// A stall for `reason`, told to people as `detail`.
+    pub fn new(reason: StallReason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason, self.detail)
+    }
+}
+
+impl StallReason {
+    /// Every kind, for metrics that show each of them.
+    pub const ALL: [Self; 10] = [
+        Self::NoPeers,
+        Self::NoPeerHasData,
+        Self::RateLimitedByPeers,
+        Self::VerificationQueueFull,
+        Self::BufferFull,
+        Self::DiskSlow,
+        Self::ImporterBehind,
+        Self::ExecutionSyncing,
+        Self::ExecutionUnavailable,
+        Self::ImportHalted,
+    ];
+
+    /// Name in JSON, metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoPeers => "no_peers",
+            Self::NoPeerHasData => "no_peer_has_data",
+            Self::RateLimitedByPeers => "rate_limited_by_peers",
+            Self::VerificationQueueFull => "verification_queue_full",
+            Self::BufferFull => "buffer_full",
+            Self::DiskSlow => "disk_slow",
+            Self::ImporterBehind => "importer_behind",
+            Self::ExecutionSyncing => "execution_syncing",
+            Self::ExecutionUnavailable => "execution_unavailable",
+            Self::ImportHalted => "import_halted",
+        }
+    }
+}
+
+impl fmt::Display for StallReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Serde by `Display` and `FromStr`.
+mod as_text {
+    use std::{borrow::Cow, fmt::Display, str::FromStr};
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use super::*;
+
+    #[test]
+    fn a_status_survives_its_json_form() {
+        let mut status = NodeStatus::starting(Bytes32::from([7; 32]), "chain".to_owned(), PeerId::random());
+        status.addresses.push("/ip4/127.0.0.1/tcp/9650".parse().unwrap());
+        status.stall = Some(Stall::new(StallReason::NoPeerHasData, "no peer has 812..840"));
+        let json = serde_json::to_string(&status).unwrap();
+        assert_eq!(serde_json::from_str::<NodeStatus>(&json).unwrap(), status);
+    }
+
+    #[test]
+    fn the_fields_that_scripts_rely_on_are_there() {
+        let status = NodeStatus::starting(Bytes32::from([7; 32]), "chain".to_owned(), PeerId::random());
+        let json = serde_json::to_value(&status).unwrap();
+        for field in [
+            "genesis_id",
+            "peer_id",
+            "decided_height",
+            "available_height",
+            "imported_height",
+            "earliest_blob_height",
+            "peers",
+            "stall",
+        ] {
+            assert!(json.get(field).is_some(), "{field} is missing in {json}");
+        }
+        assert_eq!(json["genesis_id"], format!("0x{}", "07".repeat(32)));
+        assert!(json["stall"].is_null());
+    }
+
+    #[test]
+    fn every_stall_reason_has_one_name_in_json_and_metrics() {
+        for reason in StallReason::ALL {
+            assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+        }
+    }
+}
