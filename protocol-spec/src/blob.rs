@@ -138,3 +138,6 @@ impl BlobSidecar {
 }
 
 ssz_container!(BlobSidecar { height: u64, index: u64, kzg_commitment: Bytes48, kzg_proof: Bytes48, blob: Blob });
+
+#[cfg(test)]
+mod tests;

@@ -189,3 +189,6 @@ pub(crate) fn exact(encoding: &[u8], expected: usize) -> Result<(), DeserializeE
         std::cmp::Ordering::Equal => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

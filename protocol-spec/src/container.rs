@@ -175,3 +175,6 @@ macro_rules! ssz_container {
 }
 
 pub(crate) use ssz_container;
+
+#[cfg(test)]
+mod tests;

@@ -182,3 +182,6 @@ fn points(hex_points: &[String], field: &'static str) -> Result<Vec<u8>, KzgSetu
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests;

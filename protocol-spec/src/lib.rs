@@ -13,6 +13,8 @@ pub mod blob;
 pub mod bytes;
 pub mod certificate;
 mod container;
+#[cfg(test)]
+mod fixtures;
 pub mod framing;
 pub mod gates;
 pub mod genesis;

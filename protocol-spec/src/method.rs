@@ -127,3 +127,6 @@ impl Method {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

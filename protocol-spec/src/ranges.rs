@@ -144,3 +144,6 @@ impl FromIterator<Range<Height>> for HeightRanges {
         set
     }
 }
+
+#[cfg(test)]
+mod tests;
