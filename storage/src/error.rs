@@ -1,0 +1,203 @@
+//! What can go wrong, and whose fault it is. None of it is ever a peer's: what peers send is checked before it gets here.
+
+use std::io;
+
+use lapis_protocol_spec::{Bytes32, CertificateFault, Height};
+
+use crate::TableName;
+
+/// Why a store cannot be opened. One clear line each; nothing on disk has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file cannot be read or written.
+    #[error("cannot open the store: {0}")]
+    Io(#[source] io::Error),
+    /// A process (this one or another) has it open.
+    #[error("the store is already open")]
+    Locked,
+    /// Written by a newer version of this program.
+    #[error("the store has schema {found}, this version supports up to {supported}")]
+    NewerSchema {
+        /// Version in the file.
+        found: u64,
+        /// Highest version that can be read.
+        supported: u64,
+    },
+    /// The store belongs to another chain.
+    #[error("the store is of the chain with genesis {found}, expected {expected}")]
+    OtherChain {
+        /// Genesis id in the file.
+        found: Bytes32,
+        /// Genesis id of the configured chain.
+        expected: Bytes32,
+    },
+    /// Not a store, or one whose own records contradict each other.
+    #[error("the store cannot be read: {0}")]
+    Damaged(#[source] StoreError),
+    /// The database refused for another reason.
+    #[error("cannot open the store: {0}")]
+    Database(#[source] Box<redb::Error>),
+}
+
+/// A row that is not what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[error("damaged row in table {table}, height {height}, index {index}")]
+pub struct Damage {
+    /// Table of the row.
+    pub table: TableName,
+    /// Height of the value it belongs to; 0 for rows that belong to none.
+    pub height: Height,
+    /// Index of the blob, 0 for rows without one.
+    pub index: u64,
+}
+
+/// A call that does not fit the state of the store: the caller's mistake, nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// A decided value does not attach to the tip.
+    #[error("the value at height {height} does not attach to the tip: {fault}")]
+    NotNext {
+        /// Height of the value.
+        height: Height,
+        /// How it does not attach.
+        fault: CertificateFault,
+    },
+    /// Data of a value that is neither decided nor known as undecided.
+    #[error("value {value_id} at height {height} is not known")]
+    UnknownValue {
+        /// Height of the item.
+        height: Height,
+        /// Value it names.
+        value_id: Bytes32,
+    },
+    /// A blob for a place at which its value has another one or none.
+    #[error("value {value_id} at height {height} has no such blob at index {index}")]
+    UnknownPlace {
+        /// Height of the item.
+        height: Height,
+        /// Value it names.
+        value_id: Bytes32,
+        /// Index it names.
+        index: u64,
+    },
+    /// An undecided value at a height where another one is decided, or at no height of a chain.
+    #[error("height {height} cannot take an undecided value, the tip is {decided}")]
+    NotUndecided {
+        /// Height of the value.
+        height: Height,
+        /// Height of the tip.
+        decided: Height,
+    },
+    /// The height is not complete.
+    #[error("height {height} is not available, heights up to {available} are")]
+    NotAvailable {
+        /// Height asked for.
+        height: Height,
+        /// Watermark.
+        available: Height,
+    },
+    /// Imports go height by height.
+    #[error("height {height} cannot be imported next, expected {expected}")]
+    NotNextImport {
+        /// Height given.
+        height: Height,
+        /// Height that is next.
+        expected: Height,
+    },
+    /// A starting point can only be set on a store without values.
+    #[error("the store already holds values, it cannot start elsewhere")]
+    NotEmpty,
+    /// A validator set that no value could name.
+    #[error("not a validator set: {0}")]
+    ValidatorSet(#[from] lapis_protocol_spec::ValidatorSetFault),
+}
+
+/// Why a call on an open store failed. Its transaction, if any, is undone as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No room on the disk.
+    #[error("no room on the disk: {0}")]
+    Full(#[source] io::Error),
+    /// The disk or file system failed.
+    #[error("the disk failed: {0}")]
+    Io(#[source] io::Error),
+    /// A row is damaged. It was not returned as data; [`crate::Store::discard_damaged`] lets it be fetched again.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
+    /// The caller's mistake.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    /// Undecided data is at its cap: busy, later it may succeed.
+    #[error("undecided data takes {held} bytes, {wanted} more are over the cap of {cap}")]
+    UndecidedFull {
+        /// Bytes held.
+        held: u64,
+        /// Bytes that would be added.
+        wanted: u64,
+        /// The configured cap.
+        cap: u64,
+    },
+    /// The database cannot go on: it must be opened again.
+    #[error("the database cannot go on: {0}")]
+    Fatal(#[source] Box<redb::Error>),
+}
+
+impl StoreError {
+    /// Whether nothing more can be written until the store is opened again.
+    ///
+    /// After a failed write the database refuses further ones, since it cannot know what reached the disk.
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Self::Full(_) | Self::Io(_) | Self::Fatal(_) => true,
+            Self::Damaged(_) | Self::Conflict(_) | Self::UndecidedFull { .. } => false,
+        }
+    }
+}
+
+impl From<redb::Error> for StoreError {
+    fn from(error: redb::Error) -> Self {
+        match error {
+            redb::Error::Io(error) if is_full(&error) => Self::Full(error),
+            redb::Error::Io(error) => Self::Io(error),
+            error => Self::Fatal(Box::new(error)),
+        }
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+}
+
+macro_rules! from_redb {
+    ($($error:ty),*) => {
+        $(impl From<$error> for StoreError {
+            fn from(error: $error) -> Self {
+                redb::Error::from(error).into()
+            }
+        })*
+    };
+}
+
+from_redb!(redb::StorageError, redb::TableError, redb::TransactionError, redb::CommitError, redb::SetDurabilityError);
+
+impl From<StoreError> for OpenError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full(error) | StoreError::Io(error) => Self::Io(error),
+            StoreError::Fatal(error) => Self::Database(error),
+            error @ (StoreError::Damaged(_) | StoreError::Conflict(_) | StoreError::UndecidedFull { .. }) => {
+                Self::Damaged(error)
+            }
+        }
+    }
+}
+
+impl From<redb::DatabaseError> for OpenError {
+    fn from(error: redb::DatabaseError) -> Self {
+        match error {
+            redb::DatabaseError::DatabaseAlreadyOpen => Self::Locked,
+            redb::DatabaseError::Storage(redb::StorageError::Io(error)) => Self::Io(error),
+            error => Self::Database(Box::new(error.into())),
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! What happens to complete heights: import, archiving, pruning.
+
+use std::{num::NonZeroU64, ops::Range};
+
+use lapis_protocol_spec::{Height, Value};
+use redb::ReadableTable;
+
+use crate::{
+    Conflict, Store, StoreError, TableName, Watermarks,
+    error::Damage,
+    pieces,
+    rows::{seal, unseal},
+    state::State,
+    status::{BLOB_BYTES, Phase},
+    store::{Safe, Writer},
+    tables::Tables,
+    values::{decided_number, distinct_hashes, load_value},
+};
+
+/// Row of `meta` that holds what the engine asked to be kept.
+const ENGINE_HEAD: &str = "engine_head";
+
+/// What pruning takes away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PruneKind {
+    /// Blobs; payloads stay.
+    Blobs,
+    /// Blobs and payloads; values and certificates stay.
+    BlobsAndPayloads,
+}
+
+/// How pruning goes about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PruneOptions {
+    /// What goes.
+    pub kind: PruneKind,
+    /// Which heights may go.
+    pub allow: PruneAllow,
+    /// Most heights deleted in one transaction.
+    pub max_heights: NonZeroU64,
+    /// Most blobs deleted in one transaction, unless a single height has more.
+    pub max_blobs: NonZeroU64,
+}
+
+/// Which heights may be pruned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PruneAllow {
+    /// Those that are imported.
+    Imported,
+    /// Those that are imported and archived.
+    Archived,
+}
+
+impl Default for PruneOptions {
+    fn default() -> Self {
+        Self {
+            kind: PruneKind::Blobs,
+            allow: PruneAllow::Imported,
+            max_heights: NonZeroU64::new(64).unwrap_or(NonZeroU64::MIN),
+            max_blobs: NonZeroU64::new(512).unwrap_or(NonZeroU64::MIN),
+        }
+    }
+}
+
+/// What one step of pruning did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// Heights gone through.
+    pub heights: u64,
+    /// Blobs deleted.
+    pub blobs: u64,
+    /// Payloads deleted.
+    pub payloads: u64,
+    /// Bytes of those blobs and payloads.
+    pub bytes: u64,
+    /// Whether nothing is left to delete below the floor.
+    pub done: bool,
+}
+
+impl Store {
+    /// Moves the `imported` watermark to `height`, together with whatever the engine wants kept. Eventual: after a power
+    /// loss the watermark and the head may be an earlier pair, never a mixed one.
+    ///
+    /// # Errors
+    /// [`Conflict::NotNextImport`] unless it is the next height; [`Conflict::NotAvailable`] unless it is complete.
+    pub fn mark_imported(&self, height: Height, engine_head: Option<&[u8]>) -> Result<Watermarks, StoreError> {
+        self.write(Safe::Eventual, |writer| {
+            let chain = &writer.state.chain;
+            let expected = chain.imported.saturating_add(1);
+            if height != expected {
+                return Err(Conflict::NotNextImport { height, expected }.into());
+            }
+            if height > chain.available || !writer.state.is_complete(height) {
+                return Err(Conflict::NotAvailable { height, available: chain.available }.into());
+            }
+            writer.state.chain.imported = height;
+            if let Some(head) = engine_head {
+                writer.tables.meta.insert(ENGINE_HEAD, seal(head.to_vec(), 0).as_slice())?;
+            }
+            Ok(writer.state.watermarks())
+        })
+    }
+
+    /// What [`Store::mark_imported`] kept for the engine last.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub fn engine_head(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.reader()?.engine_head()
+    }
+
+    /// Notes that `heights` are archived elsewhere. Durable.
+    ///
+    /// # Errors
+    /// [`Conflict::NotAvailable`] naming the first height that is not complete.
+    pub fn mark_archived(&self, heights: Range<Height>) -> Result<Watermarks, StoreError> {
+        self.write(Safe::Durable, |writer| {
+            writer.check_archivable(&heights)?;
+            let fresh = writer.state.archived.missing(heights);
+            for height in fresh.iter().flatten() {
+                writer.archive(height)?;
+            }
+            Ok(writer.state.watermarks())
+        })
+    }
+
+    /// Gives up blobs (and payloads) below `floor`. Durable, and bounded: call it until `done`.
+    ///
+    /// The first call moves the floor, from when on nothing below is served or wanted; each call deletes some of the rows
+    /// below. The floor never passes what is imported (and archived, where that is asked), nor goes back. Values and
+    /// certificates stay, so that what was pruned is told from what was never seen.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store fails.
+    pub fn prune_below(&self, floor: Height, options: PruneOptions) -> Result<Pruned, StoreError> {
+        let limit = self.prune_limit(floor, options.allow);
+        let chain = self.committed().chain;
+        let both = options.kind == PruneKind::BlobsAndPayloads;
+        let idle = limit <= chain.blob_floor && (!both || limit <= chain.payload_floor);
+        if idle && chain.is_swept() {
+            return Ok(Pruned { done: true, ..Pruned::default() });
+        }
+        self.write(Safe::Durable, |writer| {
+            writer.raise_blob_floor(limit);
+            if both {
+                let State { chain, payload_gaps, .. } = &mut writer.state;
+                chain.payload_floor = chain.payload_floor.max(limit);
+                payload_gaps.remove(0..chain.payload_floor);
+            }
+            writer.state.advance();
+            writer.sweep(&options)
+        })
+    }
+
+    /// Stops wanting blobs below `floor` although they were never held, because no peer has them any more. Durable.
+    ///
+    /// Those heights become available, and importable, with their payload alone. Rows of theirs that are held go with
+    /// the next [`Store::prune_below`].
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store fails.
+    pub fn waive_blobs_below(&self, floor: Height) -> Result<Watermarks, StoreError> {
+        self.write(Safe::Durable, |writer| {
+            writer.raise_blob_floor(floor);
+            writer.state.advance();
+            Ok(writer.state.watermarks())
+        })
+    }
+
+    /// The height up to which (not included) pruning may go.
+    fn prune_limit(&self, floor: Height, allow: PruneAllow) -> Height {
+        let state = self.committed();
+        let imported = state.chain.imported.saturating_add(1);
+        let archived = match allow {
+            PruneAllow::Imported => Height::MAX,
+            PruneAllow::Archived => {
+                let first = state.chain.base.height.saturating_add(1);
+                state.archived.contiguous_from(first).saturating_add(1)
+            }
+        };
+        floor.min(imported).min(archived)
+    }
+}
+
+impl Writer<'_> {
+    fn raise_blob_floor(&mut self, floor: Height) {
+        let State { chain, blob_gaps, .. } = &mut self.state;
+        chain.blob_floor = chain.blob_floor.max(floor);
+        blob_gaps.remove(0..chain.blob_floor);
+    }
+
+    fn check_archivable(&self, heights: &Range<Height>) -> Result<(), StoreError> {
+        let available = self.state.chain.available;
+        let conflict = |height| Err(Conflict::NotAvailable { height, available }.into());
+        if heights.is_empty() {
+            return Ok(());
+        }
+        if heights.start <= self.state.chain.base.height {
+            return conflict(heights.start);
+        }
+        if heights.end > available.saturating_add(1) {
+            return conflict(heights.start.max(available.saturating_add(1)));
+        }
+        let gap = self
+            .state
+            .gaps()
+            .iter()
+            .map(|gap| gap.start.max(heights.start)..gap.end.min(heights.end))
+            .find(|gap| !gap.is_empty());
+        gap.map_or(Ok(()), |gap| conflict(gap.start))
+    }
+
+    fn archive(&mut self, height: Height) -> Result<(), StoreError> {
+        let (number, value) = self.decided_at(height)?;
+        let hashes = distinct_hashes(&value);
+        let mut held = Vec::with_capacity(hashes.len());
+        for hash in hashes {
+            if self.holds_blob(&hash)? {
+                held.push((hash, self.blob_phase(&hash)?));
+            }
+        }
+        let payload = pieces::payload_row(&self.tables, number, height)?;
+        self.state.archived.insert_one(height);
+        for (hash, before) in held {
+            let after = self.blob_phase(&hash)?;
+            self.state.chain.tallies.blobs.shift(before, after, BLOB_BYTES);
+        }
+        if let Some(payload) = payload {
+            self.state.chain.tallies.payloads.shift(Some(Phase::Decided), Some(Phase::Archived), payload.size);
+        }
+        Ok(())
+    }
+
+    fn decided_at(&self, height: Height) -> Result<(u64, Value), StoreError> {
+        let damage = Damage { table: TableName::Heights, height, index: 0 };
+        let number = decided_number(&self.tables, height)?.ok_or(damage)?;
+        Ok((number, load_value(&self.tables, number, height)?))
+    }
+
+    /// Deletes rows below the floors, within the limits of one transaction.
+    fn sweep(&mut self, options: &PruneOptions) -> Result<Pruned, StoreError> {
+        let mut pruned = Pruned::default();
+        let within =
+            |pruned: &Pruned| pruned.heights < options.max_heights.get() && pruned.blobs < options.max_blobs.get();
+        // Above the tip there are no rows to sweep; the floor may be there when blobs have been waived.
+        let end = self.state.chain.decided().saturating_add(1);
+        while self.state.chain.blob_swept < self.state.chain.blob_floor.min(end) && within(&pruned) {
+            self.sweep_blobs(&mut pruned)?;
+            pruned.heights += 1;
+        }
+        while self.state.chain.payload_swept < self.state.chain.payload_floor.min(end) && within(&pruned) {
+            self.sweep_payload(&mut pruned)?;
+            pruned.heights += 1;
+        }
+        pruned.done = self.state.chain.is_swept();
+        Ok(pruned)
+    }
+
+    fn sweep_blobs(&mut self, pruned: &mut Pruned) -> Result<(), StoreError> {
+        let height = self.state.chain.blob_swept;
+        let (_, value) = self.decided_at(height)?;
+        let mut held = Vec::new();
+        for hash in distinct_hashes(&value) {
+            if self.holds_blob(&hash)? {
+                held.push((hash, self.blob_phase(&hash)?));
+            }
+        }
+        self.state.chain.blob_swept = height.saturating_add(1);
+        for (hash, before) in held {
+            let after = self.blob_phase(&hash)?;
+            if after.is_none() {
+                pieces::delete_blob(&mut self.tables, &hash)?;
+                pruned.blobs += 1;
+                pruned.bytes += BLOB_BYTES;
+            }
+            self.state.chain.tallies.blobs.shift(before, after.or(Some(Phase::Pruned)), BLOB_BYTES);
+        }
+        Ok(())
+    }
+
+    fn sweep_payload(&mut self, pruned: &mut Pruned) -> Result<(), StoreError> {
+        let height = self.state.chain.payload_swept;
+        let damage = Damage { table: TableName::Heights, height, index: 0 };
+        let number = decided_number(&self.tables, height)?.ok_or(damage)?;
+        if let Some(payload) = pieces::payload_row(&self.tables, number, height)? {
+            let phase = self.payload_phase(height);
+            pieces::delete_payload(&mut self.tables, number)?;
+            self.state.chain.tallies.payloads.shift(Some(phase), Some(Phase::Pruned), payload.size);
+            pruned.payloads += 1;
+            pruned.bytes += payload.size;
+        }
+        self.state.chain.payload_swept = height.saturating_add(1);
+        Ok(())
+    }
+}
+
+/// Reads what the engine asked to be kept.
+pub(crate) fn load_engine_head(tables: &impl Tables) -> Result<Option<Vec<u8>>, StoreError> {
+    let Some(row) = tables.meta().get(ENGINE_HEAD)? else { return Ok(None) };
+    let damage = Damage { table: TableName::Meta, height: 0, index: 0 };
+    Ok(Some(unseal(row.value(), 0).ok_or(damage)?.to_vec()))
+}

@@ -1,0 +1,104 @@
+//! Opening, creating and migrating a store.
+
+use std::path::Path;
+
+use lapis_protocol_spec::{Bytes32, Genesis, encode};
+use redb::{Database, Durability, ReadableDatabase, TableError, WriteTransaction};
+
+use crate::{
+    OpenError, StoreConfig, StoreError, TableName,
+    error::Damage,
+    rows::{seal, seal_key, unseal},
+    state::State,
+    tables::{META, ReadTables, WriteTables},
+};
+
+/// Version of the layout that this program writes: the first one, and a step for each later one.
+const SCHEMA: u64 = 1 + MIGRATIONS.len() as u64;
+const SCHEMA_ROW: &str = "schema";
+const GENESIS_ROW: &str = "genesis";
+
+/// Steps from a schema to the next; the first one leads from schema 1 to 2. Each runs in the transaction that also writes
+/// the new version, so a store is never between two.
+type Migration = fn(&WriteTransaction) -> Result<(), StoreError>;
+const MIGRATIONS: &[Migration] = &[];
+
+/// Opens the database at `path`, makes it a store of the chain of `genesis` if it is new, and reads its state.
+pub(crate) fn open(path: &Path, genesis: &Genesis, config: &StoreConfig) -> Result<(Database, State), OpenError> {
+    let database = Database::builder().set_cache_size(config.cache_bytes).create(path)?;
+    match identity(&database)? {
+        None => create(&database, genesis)?,
+        Some((found, _)) if found > SCHEMA => {
+            return Err(OpenError::NewerSchema { found, supported: SCHEMA });
+        }
+        Some((found, chain)) => {
+            let expected = genesis.id();
+            if chain != expected {
+                return Err(OpenError::OtherChain { found: chain, expected });
+            }
+            migrate(&database, found)?;
+        }
+    }
+    let transaction = database.begin_read().map_err(StoreError::from)?;
+    let state = State::load(&ReadTables::open(&transaction).map_err(StoreError::from)?)?;
+    Ok((database, state))
+}
+
+/// Schema and genesis id of the store; `None` if the database is empty.
+fn identity(database: &Database) -> Result<Option<(u64, Bytes32)>, StoreError> {
+    let transaction = database.begin_read()?;
+    let meta = match transaction.open_table(META) {
+        Ok(meta) => meta,
+        Err(TableError::TableDoesNotExist(_)) if transaction.list_tables()?.next().is_none() => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let damage = Damage { table: TableName::Meta, height: 0, index: 0 };
+    let schema = meta.get(SCHEMA_ROW)?.ok_or(damage)?;
+    let schema = unseal(schema.value(), 0).and_then(|row| row.try_into().ok()).ok_or(damage)?;
+    let genesis = meta.get(GENESIS_ROW)?.ok_or(damage)?;
+    let genesis = unseal(genesis.value(), 0).and_then(Bytes32::from_slice).ok_or(damage)?;
+    Ok(Some((u64::from_le_bytes(schema), genesis)))
+}
+
+/// One durable transaction makes the store: a crash leaves an empty database or a whole store.
+fn create(database: &Database, genesis: &Genesis) -> Result<(), StoreError> {
+    let transaction = begin(database)?;
+    {
+        let mut tables = WriteTables::open(&transaction)?;
+        tables.meta.insert(GENESIS_ROW, seal(genesis.id().0.to_vec(), 0).as_slice())?;
+        let root = genesis.validators.root();
+        let set = seal(encode(&genesis.validators), seal_key(&root.0));
+        tables.validator_sets.insert(&root.0, set.as_slice())?;
+        State::genesis(genesis).persist(&mut tables, None)?;
+    }
+    write_schema(&transaction)?;
+    Ok(transaction.commit()?)
+}
+
+fn migrate(database: &Database, found: u64) -> Result<(), StoreError> {
+    if found == SCHEMA {
+        return Ok(());
+    }
+    let transaction = begin(database)?;
+    let damage = Damage { table: TableName::Meta, height: 0, index: 0 };
+    let done = found.checked_sub(1).and_then(|done| usize::try_from(done).ok()).ok_or(damage)?;
+    for step in MIGRATIONS.iter().skip(done) {
+        step(&transaction)?;
+    }
+    write_schema(&transaction)?;
+    Ok(transaction.commit()?)
+}
+
+fn write_schema(transaction: &WriteTransaction) -> Result<(), StoreError> {
+    let mut meta = transaction.open_table(META)?;
+    meta.insert(SCHEMA_ROW, seal(SCHEMA.to_le_bytes().to_vec(), 0).as_slice())?;
+    Ok(())
+}
+
+/// A durable transaction after which opening the file does not scan it.
+fn begin(database: &Database) -> Result<WriteTransaction, StoreError> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_durability(Durability::Immediate)?;
+    transaction.set_quick_repair(true);
+    Ok(transaction)
+}

@@ -1,0 +1,311 @@
+//! The state of the chain: what `meta` and `ranges` hold, in memory as of the last commit. Owns the invariant
+//! `pruned <= imported <= available <= decided`.
+
+use lapis_protocol_spec::{Bytes32, ChainLink, Genesis, Height, HeightRanges};
+use redb::ReadableTable;
+
+use crate::{
+    StoreError, TableName, Watermarks,
+    error::Damage,
+    rows::{Fields, seal, unseal},
+    status::{PhaseTallies, Tallies, Tally},
+    tables::{Tables, WriteTables},
+};
+
+/// Row of `meta` that holds the [`Chain`].
+const CHAIN: &str = "chain";
+
+/// Everything of fixed size: one row, written by every transaction that changes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Chain {
+    /// What the lowest value held attaches to: genesis or a trusted checkpoint.
+    pub(crate) base: ChainLink,
+    /// The highest decided value.
+    pub(crate) tip: ChainLink,
+    /// Watermark.
+    pub(crate) available: Height,
+    /// Watermark.
+    pub(crate) imported: Height,
+    /// Lowest height whose blobs are wanted and served.
+    pub(crate) blob_floor: Height,
+    /// Lowest height whose blob rows have not been deleted; at most `blob_floor`.
+    pub(crate) blob_swept: Height,
+    /// Lowest height whose payload is wanted and served.
+    pub(crate) payload_floor: Height,
+    /// Lowest height whose payload rows have not been deleted; at most `payload_floor`.
+    pub(crate) payload_swept: Height,
+    /// Number of the next value.
+    pub(crate) next_value: u64,
+    /// Number of the next blob.
+    pub(crate) next_blob: u64,
+    /// Counts by phase.
+    pub(crate) tallies: Tallies,
+}
+
+/// [`Chain`] and the sets of heights that go with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    pub(crate) chain: Chain,
+    /// Decided heights at and above the payload floor whose payload is not held.
+    pub(crate) payload_gaps: HeightRanges,
+    /// Decided heights at and above the blob floor of whose blobs some are not held.
+    pub(crate) blob_gaps: HeightRanges,
+    /// Archived heights.
+    pub(crate) archived: HeightRanges,
+}
+
+/// The sets of heights in `ranges`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum RangeKind {
+    PayloadGaps = 1,
+    BlobGaps = 2,
+    Archived = 3,
+}
+
+impl Chain {
+    /// A chain without values that starts after `base`.
+    pub(crate) fn starting_at(base: ChainLink) -> Self {
+        let first = base.height.saturating_add(1);
+        Self {
+            base,
+            tip: base,
+            available: base.height,
+            imported: base.height,
+            blob_floor: first,
+            blob_swept: first,
+            payload_floor: first,
+            payload_swept: first,
+            next_value: 1,
+            next_blob: 1,
+            tallies: Tallies::default(),
+        }
+    }
+
+    /// Height of the tip.
+    pub(crate) fn decided(&self) -> Height {
+        self.tip.height
+    }
+
+    /// Whether `height` holds a decided value.
+    pub(crate) fn is_decided(&self, height: Height) -> bool {
+        height > self.base.height && height <= self.tip.height
+    }
+
+    /// Whether all rows below the floors are deleted. Above the tip there are none, wherever the floors are.
+    pub(crate) fn is_swept(&self) -> bool {
+        let end = self.decided().saturating_add(1);
+        self.blob_swept >= self.blob_floor.min(end) && self.payload_swept >= self.payload_floor.min(end)
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut row = Vec::with_capacity(512);
+        for link in [&self.base, &self.tip] {
+            row.extend_from_slice(&link.height.to_le_bytes());
+            row.extend_from_slice(link.value_id.as_slice());
+            row.extend_from_slice(link.next_validators_root.as_slice());
+            row.extend_from_slice(link.block_hash.as_slice());
+            row.extend_from_slice(&link.timestamp.to_le_bytes());
+        }
+        let heights = [
+            self.available,
+            self.imported,
+            self.blob_floor,
+            self.blob_swept,
+            self.payload_floor,
+            self.payload_swept,
+            self.next_value,
+            self.next_blob,
+        ];
+        heights.iter().for_each(|number| row.extend_from_slice(&number.to_le_bytes()));
+        let Tallies { values_decided, values_undecided, blobs, payloads } = self.tallies;
+        let of = |phases: PhaseTallies| [phases.undecided, phases.decided, phases.archived, phases.pruned];
+        for tally in [values_decided, values_undecided].into_iter().chain(of(blobs)).chain(of(payloads)) {
+            row.extend_from_slice(&tally.count.to_le_bytes());
+            row.extend_from_slice(&tally.bytes.to_le_bytes());
+        }
+        row
+    }
+
+    fn decode(row: &[u8]) -> Option<Self> {
+        let mut fields = Fields(row);
+        let chain = Self {
+            base: link(&mut fields)?,
+            tip: link(&mut fields)?,
+            available: fields.u64()?,
+            imported: fields.u64()?,
+            blob_floor: fields.u64()?,
+            blob_swept: fields.u64()?,
+            payload_floor: fields.u64()?,
+            payload_swept: fields.u64()?,
+            next_value: fields.u64()?,
+            next_blob: fields.u64()?,
+            tallies: Tallies {
+                values_decided: tally(&mut fields)?,
+                values_undecided: tally(&mut fields)?,
+                blobs: phases(&mut fields)?,
+                payloads: phases(&mut fields)?,
+            },
+        };
+        fields.end(chain)
+    }
+
+    /// Reads the chain of a snapshot.
+    pub(crate) fn load(tables: &impl Tables) -> Result<Self, StoreError> {
+        let damage = Damage { table: TableName::Meta, height: 0, index: 0 };
+        let row = tables.meta().get(CHAIN)?.ok_or(damage)?;
+        let chain = unseal(row.value(), 0).and_then(Self::decode).ok_or(damage)?;
+        Ok(chain)
+    }
+}
+
+fn link(fields: &mut Fields<'_>) -> Option<ChainLink> {
+    Some(ChainLink {
+        height: fields.u64()?,
+        value_id: Bytes32::from(fields.array()?),
+        next_validators_root: Bytes32::from(fields.array()?),
+        block_hash: Bytes32::from(fields.array()?),
+        timestamp: fields.u64()?,
+    })
+}
+
+fn tally(fields: &mut Fields<'_>) -> Option<Tally> {
+    Some(Tally { count: fields.u64()?, bytes: fields.u64()? })
+}
+
+fn phases(fields: &mut Fields<'_>) -> Option<PhaseTallies> {
+    Some(PhaseTallies {
+        undecided: tally(fields)?,
+        decided: tally(fields)?,
+        archived: tally(fields)?,
+        pruned: tally(fields)?,
+    })
+}
+
+impl State {
+    /// The state of a store that holds nothing of the chain of `genesis`.
+    pub(crate) fn genesis(genesis: &Genesis) -> Self {
+        Self::starting_at(ChainLink::genesis(genesis))
+    }
+
+    /// The state of a store that holds nothing and starts after `base`.
+    pub(crate) fn starting_at(base: ChainLink) -> Self {
+        Self {
+            chain: Chain::starting_at(base),
+            payload_gaps: HeightRanges::new(),
+            blob_gaps: HeightRanges::new(),
+            archived: HeightRanges::new(),
+        }
+    }
+
+    /// Reads the state of a snapshot.
+    pub(crate) fn load(tables: &impl Tables) -> Result<Self, StoreError> {
+        Ok(Self {
+            chain: Chain::load(tables)?,
+            payload_gaps: load_ranges(tables, RangeKind::PayloadGaps)?,
+            blob_gaps: load_ranges(tables, RangeKind::BlobGaps)?,
+            archived: load_ranges(tables, RangeKind::Archived)?,
+        })
+    }
+
+    /// Writes what differs from `before`, which is what the tables hold (`None`: nothing).
+    pub(crate) fn persist(&self, tables: &mut WriteTables<'_>, before: Option<&Self>) -> Result<(), StoreError> {
+        if before.is_none_or(|before| before.chain != self.chain) {
+            tables.meta.insert(CHAIN, seal(self.chain.encode(), 0).as_slice())?;
+        }
+        let none = HeightRanges::new();
+        let sets = [
+            (RangeKind::PayloadGaps, before.map_or(&none, |before| &before.payload_gaps), &self.payload_gaps),
+            (RangeKind::BlobGaps, before.map_or(&none, |before| &before.blob_gaps), &self.blob_gaps),
+            (RangeKind::Archived, before.map_or(&none, |before| &before.archived), &self.archived),
+        ];
+        for (kind, before, after) in sets {
+            persist_ranges(tables, kind, before, after)?;
+        }
+        Ok(())
+    }
+
+    /// Heights that are decided, at or above the floors, and not complete.
+    pub(crate) fn gaps(&self) -> HeightRanges {
+        self.payload_gaps.iter().chain(self.blob_gaps.iter()).collect()
+    }
+
+    /// Whether everything that is wanted of `height` is held.
+    pub(crate) fn is_complete(&self, height: Height) -> bool {
+        self.chain.is_decided(height) && !self.payload_gaps.contains(height) && !self.blob_gaps.contains(height)
+    }
+
+    /// Moves the `available` watermark up to the next gap. Gaps below it, where damage was found, do not hold it back.
+    pub(crate) fn advance(&mut self) {
+        let next = self.chain.available.saturating_add(1);
+        let gap_of = |gaps: &HeightRanges| gaps.iter().find(|gap| gap.end > next).map(|gap| gap.start.max(next));
+        let first_gap = [gap_of(&self.payload_gaps), gap_of(&self.blob_gaps)].into_iter().flatten().min();
+        self.chain.available = first_gap.map_or(self.chain.decided(), |gap| gap.saturating_sub(1));
+    }
+
+    /// Takes the `available` watermark back below `height`, which has become incomplete, unless it is imported already.
+    pub(crate) fn retreat(&mut self, height: Height) {
+        if height > self.chain.imported {
+            self.chain.available = self.chain.available.min(height.saturating_sub(1));
+        }
+    }
+
+    /// The watermarks, derived.
+    pub(crate) fn watermarks(&self) -> Watermarks {
+        let chain = &self.chain;
+        let first = chain.base.height.saturating_add(1);
+        let if_reached = |floor: Height, reached: Height| if floor <= reached { floor } else { 0 };
+        Watermarks {
+            decided: chain.decided(),
+            available: chain.available,
+            imported: chain.imported,
+            archived: self.archived.contiguous_from(first),
+            pruned: chain.blob_floor.saturating_sub(1).min(chain.imported),
+            earliest_value: if_reached(first, chain.decided()),
+            earliest_payload: if_reached(chain.payload_floor, chain.available),
+            earliest_blob: if_reached(chain.blob_floor, chain.available),
+        }
+    }
+}
+
+fn load_ranges(tables: &impl Tables, kind: RangeKind) -> Result<HeightRanges, StoreError> {
+    let kind = kind as u8;
+    let mut set = HeightRanges::new();
+    for row in tables.ranges().range((kind, 0)..=(kind, Height::MAX))? {
+        let (key, end) = row?;
+        let start = key.value().1;
+        if end.value() <= start {
+            return Err(Damage { table: TableName::Ranges, height: start, index: 0 }.into());
+        }
+        set.insert(start..end.value());
+    }
+    Ok(set)
+}
+
+/// Writes the ranges that are new or changed and deletes those that are gone: costs what changed, and one pass over
+/// both sets.
+fn persist_ranges(
+    tables: &mut WriteTables<'_>,
+    kind: RangeKind,
+    before: &HeightRanges,
+    after: &HeightRanges,
+) -> Result<(), StoreError> {
+    if before == after {
+        return Ok(());
+    }
+    let kind = kind as u8;
+    for range in before.iter().filter(|range| after.range_of(range.start).is_none_or(|r| r.start != range.start)) {
+        tables.ranges.remove((kind, range.start))?;
+    }
+    for range in after.iter().filter(|range| before.range_of(range.start).as_ref() != Some(range)) {
+        tables.ranges.insert((kind, range.start), range.end)?;
+    }
+    Ok(())
+}
+
+/// Whether `height` is in the set `kind` of a snapshot.
+pub(crate) fn in_ranges(tables: &impl Tables, kind: RangeKind, height: Height) -> Result<bool, StoreError> {
+    let kind = kind as u8;
+    let below = tables.ranges().range((kind, 0)..=(kind, height))?.next_back().transpose()?;
+    Ok(below.is_some_and(|(_, end)| height < end.value()))
+}

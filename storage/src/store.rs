@@ -1,0 +1,242 @@
+//! The store itself: one database, one writer at a time, the state as of the last commit.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
+
+use lapis_protocol_spec::{Bytes32, ChainLink, Genesis, HeightRanges, ValidatorSet, decode, encode};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable};
+
+use crate::{
+    Conflict, OpenError, Reader, StoreConfig, StoreError, StoreStats, TableName, Watermarks,
+    error::Damage,
+    open,
+    rows::{seal, seal_key, unseal},
+    state::State,
+    tables::{Tables, WriteTables},
+};
+
+/// A store. Clones share it; it closes when the last clone and the last [`Reader`] are gone.
+///
+/// Calls block: they wait for the disk, and writing calls for each other. Keep them off async threads.
+///
+/// Every writing call is one transaction, undone as a whole when it fails. Those marked *durable* survive a power loss
+/// once they have returned; those marked *eventual* survive with the next durable one, and what a crash takes back then
+/// is taken back in the order in which it was written.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    database: Database,
+    path: PathBuf,
+    config: StoreConfig,
+    /// Held by the one writer, from reading the state to publishing its successor.
+    writer: Mutex<()>,
+    /// The state as of the last commit.
+    committed: RwLock<Arc<State>>,
+}
+
+/// A writing transaction: its tables and the state that it will leave.
+pub(crate) struct Writer<'t> {
+    pub(crate) tables: WriteTables<'t>,
+    pub(crate) state: State,
+    pub(crate) config: &'t StoreConfig,
+}
+
+/// When a transaction's effects are safe from a power loss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Safe {
+    /// Before the call returns.
+    Durable,
+    /// With the next durable transaction.
+    Eventual,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("path", &self.inner.path).field("watermarks", &self.watermarks()).finish()
+    }
+}
+
+impl Store {
+    /// Opens the store in the file `path`, creating it for the chain of `genesis` if it does not exist.
+    ///
+    /// Takes milliseconds whatever the size of the store and however it was closed.
+    ///
+    /// # Errors
+    /// [`OpenError`], one line each; nothing on disk has changed then.
+    pub fn open(path: &Path, genesis: &Genesis, config: StoreConfig) -> Result<Self, OpenError> {
+        let (database, state) = open::open(path, genesis, &config)?;
+        let inner = Inner {
+            database,
+            path: path.to_owned(),
+            config,
+            writer: Mutex::new(()),
+            committed: RwLock::new(Arc::new(state)),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Makes an empty store start after `checkpoint`, a decided value trusted from elsewhere. Durable.
+    ///
+    /// The set with root `checkpoint.next_validators_root` must be given to [`Store::insert_validator_set`] too.
+    ///
+    /// # Errors
+    /// [`Conflict::NotEmpty`] if the store holds values.
+    pub fn start_from(&self, checkpoint: &ChainLink) -> Result<Watermarks, StoreError> {
+        self.write(Safe::Durable, |writer| {
+            if writer.tables.values().first()?.is_some() {
+                return Err(Conflict::NotEmpty.into());
+            }
+            let numbers = (writer.state.chain.next_value, writer.state.chain.next_blob);
+            writer.state = State::starting_at(*checkpoint);
+            (writer.state.chain.next_value, writer.state.chain.next_blob) = numbers;
+            Ok(())
+        })?;
+        Ok(self.watermarks())
+    }
+
+    /// How far each stage has come, as of the last commit. Does not touch the disk.
+    pub fn watermarks(&self) -> Watermarks {
+        self.committed().watermarks()
+    }
+
+    /// What the next decided value attaches to, as of the last commit. Does not touch the disk.
+    ///
+    /// # Errors
+    /// None at present; the tip is part of the state in memory.
+    pub fn tip(&self) -> Result<ChainLink, StoreError> {
+        Ok(self.committed().chain.tip)
+    }
+
+    /// Heights that are decided, at or above the floors, and not complete. Does not touch the disk.
+    pub fn gaps(&self) -> HeightRanges {
+        self.committed().gaps()
+    }
+
+    /// Counts and bytes by phase, and what the file takes.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] if the file cannot be examined.
+    pub fn stats(&self) -> Result<StoreStats, StoreError> {
+        let state = self.committed();
+        let file = std::fs::metadata(&self.inner.path).map_err(StoreError::Io)?;
+        Ok(StoreStats {
+            tallies: state.chain.tallies,
+            watermarks: state.watermarks(),
+            file_bytes: file.len(),
+            allocated_bytes: allocated(&file),
+        })
+    }
+
+    /// A snapshot: it sees the last commit and nothing later.
+    ///
+    /// While it lives, space that is freed after it was taken is not used again: keep it for an item or an exchange, not
+    /// for the life of a peer.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot be read.
+    pub fn reader(&self) -> Result<Reader, StoreError> {
+        Reader::new(&self.inner.database.begin_read()?)
+    }
+
+    /// The set with this root, if it is held.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub fn validator_set(&self, root: &Bytes32) -> Result<Option<ValidatorSet>, StoreError> {
+        self.reader()?.validator_set(root)
+    }
+
+    /// Keeps a validator set under its root. Durable.
+    ///
+    /// # Errors
+    /// [`Conflict::ValidatorSet`] if it is not a legal one.
+    pub fn insert_validator_set(&self, set: &ValidatorSet) -> Result<(), StoreError> {
+        set.check().map_err(Conflict::from)?;
+        let root = set.root();
+        if self.validator_set(&root)?.is_some() {
+            return Ok(());
+        }
+        self.write(Safe::Durable, |writer| {
+            let row = seal(encode(set), seal_key(&root.0));
+            writer.tables.validator_sets.insert(&root.0, row.as_slice())?;
+            Ok(())
+        })
+    }
+
+    /// Makes everything that was written so far durable. Call it before a planned stop.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk fails.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.write(Safe::Durable, |_| Ok(()))
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    pub(crate) fn committed(&self) -> Arc<State> {
+        self.inner.committed.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Runs `body` as the one writer. What it did is committed, with the state it leaves, if it succeeds, and undone if
+    /// it fails or panics.
+    pub(crate) fn write<T>(
+        &self,
+        safe: Safe,
+        body: impl FnOnce(&mut Writer<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let inner = &*self.inner;
+        // A writer that panicked has published nothing and its transaction is gone: the lock protects no broken state.
+        let _one_writer = inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut transaction = inner.database.begin_write()?;
+        transaction.set_quick_repair(true);
+        transaction.set_durability(match safe {
+            Safe::Durable => Durability::Immediate,
+            Safe::Eventual => Durability::None,
+        })?;
+        let before = self.committed();
+        let (result, state) = {
+            let tables = WriteTables::open(&transaction)?;
+            let mut writer = Writer { tables, state: State::clone(&before), config: &inner.config };
+            let result = body(&mut writer)?;
+            writer.state.persist(&mut writer.tables, Some(&before))?;
+            (result, writer.state)
+        };
+        transaction.commit()?;
+        *inner.committed.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+        Ok(result)
+    }
+}
+
+/// Reads the validator set with this root.
+pub(crate) fn load_validator_set(tables: &impl Tables, root: &Bytes32) -> Result<Option<ValidatorSet>, StoreError> {
+    let Some(row) = tables.validator_sets().get(&root.0)? else { return Ok(None) };
+    let damage = Damage { table: TableName::ValidatorSets, height: 0, index: 0 };
+    let row = unseal(row.value(), seal_key(&root.0)).ok_or(damage)?;
+    Ok(Some(decode(row).map_err(|_| damage)?))
+}
+
+#[cfg(unix)]
+fn allocated(file: &std::fs::Metadata) -> u64 {
+    // POSIX counts `st_blocks` in units of 512 bytes, whatever the file system's block size.
+    std::os::unix::fs::MetadataExt::blocks(file).saturating_mul(512)
+}
+
+#[cfg(not(unix))]
+fn allocated(file: &std::fs::Metadata) -> u64 {
+    file.len()
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        redb::Error::Io(error).into()
+    }
+}
