@@ -1,1 +1,24 @@
-//! HTTP.
+//! Metrics, health and status over HTTP, for programs of the operator's own.
+//!
+//! | path | answers |
+//! | --- | --- |
+//! | `/metrics` | the metrics registry as OpenMetrics text |
+//! | `/livez` | 200 while the node is there at all, else 503 |
+//! | `/readyz` | 200 when it does its job, else 503 with the reasons |
+//! | `/status` | [`NodeStatus`](crate::status::NodeStatus) as JSON |
+//! | `/peers` | a list of [`PeerView`](crate::status::PeerView) as JSON |
+//!
+//! The server only reads snapshots that the node publishes; a request can change nothing. It is bounded in connections,
+//! time and header bytes, and takes no request bodies. Each connection carries one request, so that the time limit of a
+//! connection is that of its request.
+
+mod routes;
+mod server;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    routes::Views,
+    server::{BindError, ServeError, Server, bind},
+};

@@ -169,7 +169,7 @@ impl Supervisor {
             Ok((_, Ok(()))) => Err(TaskFailure::Ended { task }),
             Ok((_, Err(source))) => Err(TaskFailure::Failed { task, source }),
             Err(error) if error.is_panic() => {
-                Err(TaskFailure::Panicked { task, message: panic_message(&error.into_panic()) })
+                Err(TaskFailure::Panicked { task, message: panic_message(error.into_panic().as_ref()) })
             }
             // Only `overdue` aborts, and nothing is joined after it.
             Err(_) => Err(TaskFailure::Ended { task }),
