@@ -8,3 +8,7 @@ mod parallel;
 pub mod proposal;
 pub mod spec;
 pub mod vote;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod fixtures;
