@@ -1,0 +1,92 @@
+//! The node's end of a local consensus source: its commands, carried out on the store and told to the network.
+
+use std::{convert::Infallible, time::SystemTime};
+
+use lapis_p2p::Handle;
+use lapis_protocol_spec::{DecidedValue, Height, Verified};
+use lapis_storage::{Batch, Store, StoreError};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    feed::WatermarkFeed,
+    metrics::Metrics,
+    source::{Proposal, SourceCommand, SourceCommands, SourceError},
+};
+
+/// Carries out commands one after the other; each is acknowledged after its commit.
+pub struct LocalSource {
+    /// The commands.
+    pub commands: SourceCommands,
+    /// Where they go.
+    pub store: Store,
+    /// Watermarks of the store.
+    pub feed: WatermarkFeed,
+    /// Where decisions are announced.
+    pub network: Handle,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+impl LocalSource {
+    /// Runs until `shutdown`. A consensus engine that goes away leaves the node serving what it has.
+    ///
+    /// # Errors
+    /// None: failures are the answers to the commands.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), Infallible> {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                Some(command) = self.commands.recv() => self.carry_out(command).await,
+                else => {
+                    shutdown.cancelled().await;
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn carry_out(&self, command: SourceCommand) {
+        // Whoever asked may have stopped waiting; the command is carried out all the same.
+        let _ = match command {
+            SourceCommand::Propose { proposal, done } => done.send(self.propose(*proposal).await),
+            SourceCommand::Decide { decided, done } => done.send(self.decide(*decided).await),
+            SourceCommand::DropRound { height, round, done } => done.send(self.drop_round(height, round).await),
+        };
+    }
+
+    async fn propose(&self, proposal: Proposal) -> Result<(), SourceError> {
+        self.write(move |store| {
+            store.insert_undecided(proposal.round, &proposal.value, SystemTime::now())?;
+            store.insert(Batch { payloads: vec![proposal.payload], blobs: proposal.blobs })
+        })
+        .await
+        .map(|_| ())
+    }
+
+    async fn decide(&self, decided: Verified<DecidedValue>) -> Result<(), SourceError> {
+        let announced = decided.clone();
+        let outcome = self.write(move |store| store.mark_decided(&[decided])).await?;
+        self.metrics.store.decided(announced.value.blob_count(), outcome.promoted);
+        self.metrics.store.dropped(outcome.dropped.blobs);
+        self.feed.refresh();
+        self.network.announce(&announced);
+        Ok(())
+    }
+
+    async fn drop_round(&self, height: Height, round: u64) -> Result<(), SourceError> {
+        let dropped = self.write(move |store| store.drop_round(height, round)).await?;
+        self.metrics.store.dropped(dropped.blobs);
+        Ok(())
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        let store = self.store.clone();
+        match tokio::task::spawn_blocking(move || write(&store)).await {
+            Ok(result) => result.map_err(|error| SourceError::Store(error.to_string())),
+            Err(_) => Err(SourceError::Closed),
+        }
+    }
+}

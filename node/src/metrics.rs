@@ -1,0 +1,330 @@
+//! The node's own metric families. Names that Ultramarine has for the same thing are kept.
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use lapis_p2p::Offence;
+use lapis_storage::{Damage, StoreStats, Watermarks};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+use crate::{execution::PayloadStatus, status::Stall, sync::SyncView};
+
+/// A label with the kind of something.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: String,
+}
+
+impl Kind {
+    fn of(kind: &(impl Debug + ?Sized)) -> Self {
+        let name = format!("{kind:?}");
+        let end = name.find([' ', '(', '{']).unwrap_or(name.len());
+        Self { kind: snake_case(name.get(..end).unwrap_or(&name)) }
+    }
+}
+
+fn snake_case(name: &str) -> String {
+    let mut out = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.extend(letter.to_lowercase());
+    }
+    out
+}
+
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_25, 2.0, 18))
+}
+
+/// All families. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Verification and writing.
+    pub pipeline: Arc<PipelineMetrics>,
+    /// Scheduling.
+    pub sync: Arc<SyncMetrics>,
+    /// Import.
+    pub import: Arc<ImportMetrics>,
+    /// The store.
+    pub store: Arc<StoreMetrics>,
+}
+
+impl Metrics {
+    /// Creates and registers the families.
+    pub fn register(registry: &mut Registry) -> Self {
+        build_info(registry);
+        Self {
+            pipeline: Arc::new(PipelineMetrics::register(registry)),
+            sync: Arc::new(SyncMetrics::register(registry)),
+            import: Arc::new(ImportMetrics::register(registry)),
+            store: Arc::new(StoreMetrics::register(registry)),
+        }
+    }
+
+    /// A damaged row was met.
+    pub fn damaged_row(&self, damage: &Damage) {
+        self.store.damaged.get_or_create(&Kind::of(&damage.table)).inc();
+    }
+}
+
+fn build_info(registry: &mut Registry) {
+    #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+    struct Build {
+        version: &'static str,
+    }
+    let info = Family::<Build, Gauge>::default();
+    info.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
+    registry.register("lapis_build_info", "Version of the program", info);
+}
+
+/// Verification and writing.
+#[derive(Debug)]
+pub struct PipelineMetrics {
+    success: Counter,
+    failure: Counter,
+    verification_time: Histogram,
+    batch_size: Histogram,
+    transaction_time: Histogram,
+    stored_items: Counter,
+    stored_bytes: Counter,
+}
+
+impl PipelineMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            success: Counter::default(),
+            failure: Counter::default(),
+            verification_time: seconds(),
+            batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 8)),
+            transaction_time: seconds(),
+            stored_items: Counter::default(),
+            stored_bytes: Counter::default(),
+        };
+        registry.register("blob_engine_verifications_success", "Blobs whose proof verified", metrics.success.clone());
+        registry.register("blob_engine_verifications_failure", "Blobs whose proof did not", metrics.failure.clone());
+        let help = "Time of one KZG batch";
+        registry.register_with_unit(
+            "blob_engine_verification_time",
+            help,
+            Unit::Seconds,
+            metrics.verification_time.clone(),
+        );
+        registry.register("lapis_kzg_batch_size", "Blobs in one KZG batch", metrics.batch_size.clone());
+        let help = "Time of one durable store transaction of the sync writer";
+        registry.register_with_unit("lapis_store_transaction", help, Unit::Seconds, metrics.transaction_time.clone());
+        registry.register("lapis_sync_stored_items", "Payloads and blobs stored by sync", metrics.stored_items.clone());
+        let help = "Bytes of payloads and blobs stored by sync";
+        registry.register_with_unit("lapis_sync_stored", help, Unit::Bytes, metrics.stored_bytes.clone());
+        metrics
+    }
+
+    /// A KZG batch of `count` blobs was verified, `faulty` of them were not proven.
+    pub fn verified_batch(&self, count: usize, faulty: usize, elapsed: Duration) {
+        self.success.inc_by(count.saturating_sub(faulty) as u64);
+        self.failure.inc_by(faulty as u64);
+        self.batch_size.observe(count as f64);
+        self.verification_time.observe(elapsed.as_secs_f64());
+    }
+
+    /// A transaction was committed, or failed.
+    pub fn committed(&self, items: usize, bytes: usize, elapsed: Duration) {
+        self.stored_items.inc_by(items as u64);
+        self.stored_bytes.inc_by(bytes as u64);
+        self.transaction_time.observe(elapsed.as_secs_f64());
+    }
+
+    /// Blobs that verified since the start.
+    pub fn verified_blobs(&self) -> u64 {
+        self.success.get()
+    }
+
+    /// Blobs that did not verify since the start.
+    pub fn faulty_blobs(&self) -> u64 {
+        self.failure.get()
+    }
+
+    /// Bytes of payloads and blobs stored since the start.
+    pub fn stored_bytes(&self) -> u64 {
+        self.stored_bytes.get()
+    }
+}
+
+/// Scheduling.
+#[derive(Debug)]
+pub struct SyncMetrics {
+    target: Gauge,
+    peers: Gauge,
+    buffered: Gauge,
+    in_flight: Gauge,
+    offences: Family<Kind, Counter>,
+    stall: Family<Kind, Gauge>,
+    failures: Counter,
+}
+
+impl SyncMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            target: Gauge::default(),
+            peers: Gauge::default(),
+            buffered: Gauge::default(),
+            in_flight: Gauge::default(),
+            offences: Family::default(),
+            stall: Family::default(),
+            failures: Counter::default(),
+        };
+        registry.register("lapis_sync_target_height", "Height worked towards", metrics.target.clone());
+        registry.register("lapis_sync_peers", "Peers that finished the handshake", metrics.peers.clone());
+        let help = "Bytes asked for or received and not yet stored";
+        registry.register_with_unit("lapis_sync_buffered", help, Unit::Bytes, metrics.buffered.clone());
+        registry.register("lapis_sync_requests_in_flight", "Exchanges in flight", metrics.in_flight.clone());
+        registry.register("lapis_sync_offences", "Offences of peers found by sync", metrics.offences.clone());
+        registry.register("lapis_sync_stalled", "1 for the reason why nothing moves", metrics.stall.clone());
+        registry.register("blob_engine_sync_failures", "Exchanges that a peer spoilt", metrics.failures.clone());
+        metrics
+    }
+
+    /// A peer did something wrong.
+    pub fn offence(&self, offence: Offence) {
+        self.failures.inc();
+        self.offences.get_or_create(&Kind::of(&offence)).inc();
+    }
+
+    /// How sync is doing.
+    pub fn view(&self, view: &SyncView) {
+        self.target.set(gauge(view.target));
+        self.peers.set(gauge(view.peers as u64));
+        self.buffered.set(gauge(view.buffered_bytes));
+        self.in_flight.set(gauge(view.in_flight as u64));
+    }
+
+    /// Why nothing moves, if nothing does.
+    pub fn stalled(&self, stall: Option<&Stall>) {
+        self.stall.clear();
+        if let Some(stall) = stall {
+            self.stall.get_or_create(&Kind::of(&stall.reason)).set(1);
+        }
+    }
+}
+
+/// Import.
+#[derive(Debug)]
+pub struct ImportMetrics {
+    results: Family<Kind, Counter>,
+    time: Histogram,
+}
+
+impl ImportMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let metrics = Self { results: Family::default(), time: seconds() };
+        registry.register("lapis_import_results", "Answers of the execution engine", metrics.results.clone());
+        registry.register_with_unit("lapis_import_time", "Time of one import", Unit::Seconds, metrics.time.clone());
+        metrics
+    }
+
+    /// The engine answered.
+    pub fn observe(&self, status: &PayloadStatus, elapsed: Duration) {
+        self.results.get_or_create(&Kind::of(status)).inc();
+        self.time.observe(elapsed.as_secs_f64());
+    }
+}
+
+/// The store.
+#[derive(Debug)]
+pub struct StoreMetrics {
+    watermarks: Family<Kind, Gauge>,
+    bytes_undecided: Gauge,
+    bytes_decided: Gauge,
+    blobs: Family<Kind, Gauge>,
+    promoted: Counter,
+    dropped: Counter,
+    pruned: Counter,
+    blobs_per_block: Histogram,
+    damaged: Family<Kind, Counter>,
+}
+
+impl StoreMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            watermarks: Family::default(),
+            bytes_undecided: Gauge::default(),
+            bytes_decided: Gauge::default(),
+            blobs: Family::default(),
+            promoted: Counter::default(),
+            dropped: Counter::default(),
+            pruned: Counter::default(),
+            blobs_per_block: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
+            damaged: Family::default(),
+        };
+        registry.register("lapis_watermark_height", "Watermarks of the store", metrics.watermarks.clone());
+        let help = "Bytes of blobs that belong to undecided values only";
+        registry.register("blob_engine_storage_bytes_undecided", help, metrics.bytes_undecided.clone());
+        let help = "Bytes of blobs that belong to decided values";
+        registry.register("blob_engine_storage_bytes_decided", help, metrics.bytes_decided.clone());
+        registry.register("lapis_store_blobs", "Blobs by phase of their life", metrics.blobs.clone());
+        registry.register("blob_engine_lifecycle_promoted", "Blobs that became decided", metrics.promoted.clone());
+        registry.register("blob_engine_lifecycle_dropped", "Undecided blobs dropped", metrics.dropped.clone());
+        registry.register("blob_engine_lifecycle_pruned", "Blobs pruned", metrics.pruned.clone());
+        registry.register("blob_engine_blobs_per_block", "Blobs of decided values", metrics.blobs_per_block.clone());
+        registry.register("lapis_store_damaged_rows", "Rows that failed their check", metrics.damaged.clone());
+        metrics
+    }
+
+    /// Where the store stands.
+    pub fn watermarks(&self, marks: &Watermarks) {
+        for (kind, height) in [
+            ("decided", marks.decided),
+            ("available", marks.available),
+            ("imported", marks.imported),
+            ("archived", marks.archived),
+            ("pruned", marks.pruned),
+        ] {
+            self.watermarks.get_or_create(&Kind { kind: kind.to_owned() }).set(gauge(height));
+        }
+    }
+
+    /// What the store holds.
+    pub fn stats(&self, stats: &StoreStats) {
+        let blobs = &stats.tallies.blobs;
+        self.bytes_undecided.set(gauge(blobs.undecided.bytes));
+        self.bytes_decided.set(gauge(blobs.decided.bytes.saturating_add(blobs.archived.bytes)));
+        for (kind, tally) in [
+            ("undecided", blobs.undecided),
+            ("decided", blobs.decided),
+            ("archived", blobs.archived),
+            ("pruned", blobs.pruned),
+        ] {
+            self.blobs.get_or_create(&Kind { kind: kind.to_owned() }).set(gauge(tally.count));
+        }
+    }
+
+    /// A value with `blobs` blobs was decided, `promoted` of them were held before.
+    pub fn decided(&self, blobs: usize, promoted: u64) {
+        self.blobs_per_block.observe(blobs as f64);
+        self.promoted.inc_by(promoted);
+    }
+
+    /// Undecided blobs were dropped.
+    pub fn dropped(&self, blobs: u64) {
+        self.dropped.inc_by(blobs);
+    }
+
+    /// Blobs were pruned.
+    pub fn pruned(&self, blobs: u64) {
+        self.pruned.inc_by(blobs);
+    }
+}
+
+/// Gauges are signed; nothing counted here comes near the sign.
+fn gauge(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,303 @@
+//! A node put together: store, network, sync, import, pruning and HTTP, started in order and stopped in order.
+
+mod report;
+mod settings;
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lapis_p2p::{Events, Handle, Service};
+use lapis_protocol_spec::{Kzg, Status};
+use lapis_storage::{OpenError, Store, StoreError};
+use libp2p::{Multiaddr, PeerId, identity::Keypair};
+use prometheus_client::registry::Registry;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub use self::settings::{SetupError, load_kzg};
+use self::report::Reporter;
+use crate::{
+    chain::Chain,
+    config::{Config, EngineKind},
+    execution::{Embedded, ExecutionEngine, Head, HeadFormatError, NoEngine},
+    feed::WatermarkFeed,
+    http,
+    import::{ImportState, Importer},
+    local::LocalSource,
+    metrics::Metrics,
+    prune::Pruner,
+    repair::{RepairRequests, Repaired, Repairer},
+    serve::StoreProvider,
+    shutdown::{Stage, Supervisor, TaskFailure},
+    source::SourceCommands,
+    status::{NodeStatus, PeerView},
+    sync::{SyncEngine, SyncParts, SyncView},
+};
+
+/// How long a stop may take before what still runs is abandoned. Everything acknowledged is on disk by then.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Where a node's decided values come from.
+#[derive(Debug)]
+pub enum Source {
+    /// From peers.
+    Follow,
+    /// From a consensus engine in this process.
+    Local(SourceCommands),
+}
+
+/// What a node is made of.
+#[derive(Debug)]
+pub struct NodeOptions {
+    /// Its configuration.
+    pub config: Config,
+    /// The chain.
+    pub chain: Chain,
+    /// Its identity.
+    pub keypair: Keypair,
+    /// The store's file.
+    pub store_path: PathBuf,
+    /// The trusted setup, shared by all nodes of the process.
+    pub kzg: Arc<Kzg>,
+    /// Where decided values come from.
+    pub source: Source,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The network cannot start.
+    #[error("{0}")]
+    Network(#[from] lapis_p2p::StartError),
+    /// HTTP cannot start.
+    #[error("{0}")]
+    Http(#[from] http::BindError),
+    /// The store cannot be opened.
+    #[error("{0}")]
+    Open(#[from] OpenError),
+    /// The store cannot be read.
+    #[error("the store cannot be read: {0}")]
+    Store(#[from] StoreError),
+    /// The engine's head in the store makes no sense.
+    #[error("the engine's head in the store cannot be used: {0}")]
+    EngineHead(#[from] HeadFormatError),
+}
+
+/// What the outside may know and do of a running node. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct NodeHandle {
+    /// Identity on the network.
+    pub peer_id: PeerId,
+    /// Where HTTP listens, if it does.
+    pub http: Option<SocketAddr>,
+    /// What `/status` shows.
+    pub status: watch::Receiver<NodeStatus>,
+    /// The store, for reading.
+    pub store: Store,
+    /// The network.
+    pub network: Handle,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Watermarks of the store.
+    pub feed: WatermarkFeed,
+    stop: CancellationToken,
+}
+
+impl NodeHandle {
+    /// Addresses that peers can dial.
+    pub fn addresses(&self) -> Vec<Multiaddr> {
+        self.network.listen_addresses()
+    }
+
+    /// Asks the node to stop.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+}
+
+/// A node whose sockets are bound and whose store is open; it works once it is [`Node::run`].
+#[derive(Debug)]
+pub struct Node {
+    supervisor: Supervisor,
+    handle: NodeHandle,
+}
+
+impl Node {
+    /// Binds sockets, opens the store, starts the tasks. Nothing is written to disk before all addresses are bound.
+    ///
+    /// # Errors
+    /// [`StartError`], with everything bound so far released.
+    pub async fn start(options: NodeOptions, stop: CancellationToken) -> Result<Self, StartError> {
+        let parts = Parts::assemble(options).await?;
+        Ok(parts.launch(stop))
+    }
+
+    /// The outside's end.
+    pub fn handle(&self) -> NodeHandle {
+        self.handle.clone()
+    }
+
+    /// Runs until it is asked to stop, or a task fails.
+    ///
+    /// # Errors
+    /// The first [`TaskFailure`].
+    pub async fn run(self) -> Result<(), TaskFailure> {
+        self.supervisor.run(DRAIN).await
+    }
+}
+
+/// Everything, assembled and not yet running.
+struct Parts {
+    options: NodeOptions,
+    registry: Registry,
+    metrics: Metrics,
+    http: Option<http::Bound>,
+    service: Service,
+    network: Handle,
+    events: Events,
+    store: Store,
+    feed: WatermarkFeed,
+    repairs: RepairRequests,
+    repairer: Repairer,
+    repaired: Repaired,
+    engine: Box<dyn ExecutionEngine>,
+}
+
+impl Parts {
+    async fn assemble(options: NodeOptions) -> Result<Self, StartError> {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        let http = match options.config.http.enabled {
+            true => Some(http::bind(&options.config.http).await?),
+            false => None,
+        };
+        // The provider needs the store, which must not be created before the network's sockets are bound.
+        let bound = Service::bind(settings::network(&options.config), options.keypair.clone(), &mut registry).await?;
+        let genesis = options.chain.genesis();
+        let store = Store::open(&options.store_path, genesis, settings::store(&options.config))?;
+        let feed = WatermarkFeed::new(store.clone());
+        let (repairer, repairs, repaired) = Repairer::new(store.clone(), feed.clone(), metrics.clone());
+        let provider = Arc::new(StoreProvider::new(store.clone(), repairs.clone()));
+        let status = Status { genesis_id: *options.chain.id(), ..Status::default() };
+        let (service, network, events) = bound.start(status, provider);
+        let engine = engine(&options, &store)?;
+        Ok(Self {
+            options,
+            registry,
+            metrics,
+            http,
+            service,
+            network,
+            events,
+            store,
+            feed,
+            repairs,
+            repairer,
+            repaired,
+            engine,
+        })
+    }
+
+    fn launch(self, stop: CancellationToken) -> Node {
+        let peer_id = self.options.keypair.public().to_peer_id();
+        let chain = self.options.chain.clone();
+        let chain_id = String::from_utf8_lossy(&chain.genesis().chain_id).into_owned();
+        let (status, status_view) = watch::channel(NodeStatus::starting(*chain.id(), chain_id, peer_id));
+        let (peers, peers_view) = watch::channel(Vec::new());
+        let handle = NodeHandle {
+            peer_id,
+            http: self.http.as_ref().map(http::Bound::address),
+            status: status_view,
+            store: self.store.clone(),
+            network: self.network.clone(),
+            metrics: self.metrics.clone(),
+            feed: self.feed.clone(),
+            stop: stop.clone(),
+        };
+        let supervisor = self.spawn(Supervisor::new(stop), status, peers, peers_view, &handle);
+        Node { supervisor, handle }
+    }
+
+    fn spawn(
+        self,
+        mut supervisor: Supervisor,
+        status: watch::Sender<NodeStatus>,
+        peers: watch::Sender<Vec<PeerView>>,
+        peers_view: watch::Receiver<Vec<PeerView>>,
+        handle: &NodeHandle,
+    ) -> Supervisor {
+        let Self { options, registry, metrics, http, service, network, events, store, feed, .. } = self;
+        let NodeOptions { config, chain, kzg, source, .. } = options;
+        let (sync_view, sync) = watch::channel(SyncView::default());
+        let (import_state, import) = watch::channel(ImportState::default());
+        let follow = matches!(source, Source::Follow);
+        let engine_name = self.engine.name();
+
+        supervisor.spawn(Stage::Outside, "network", |stop| service.run(stop));
+        if let Some(http) = http {
+            let views = http::Views { registry: Arc::new(registry), status: handle.status.clone(), peers: peers_view };
+            supervisor.spawn(Stage::Outside, "http", |stop| http.serve(views, stop));
+        }
+        let reporter = Reporter {
+            chain: chain.clone(),
+            store: store.clone(),
+            feed: feed.clone(),
+            network: network.clone(),
+            metrics: metrics.clone(),
+            engine: engine_name,
+            sync,
+            import,
+            status,
+            peers,
+        };
+        supervisor.spawn(Stage::Outside, "report", |stop| reporter.run(stop));
+        let importer = Importer {
+            chain: chain.clone(),
+            store: store.clone(),
+            engine: self.engine,
+            feed: feed.clone(),
+            metrics: metrics.clone(),
+            repairs: self.repairs,
+            state: import_state,
+        };
+        supervisor.spawn(Stage::Work, "import", |stop| importer.run(stop));
+        supervisor.spawn(Stage::Work, "repair", |stop| self.repairer.run(stop));
+        let retention = settings::retention(&config, chain.genesis());
+        let pruner = Pruner { retention, store: store.clone(), feed: feed.clone(), metrics: metrics.clone() };
+        supervisor.spawn(Stage::Work, "prune", |stop| pruner.run(stop));
+        if let Source::Local(commands) = source {
+            let local = LocalSource {
+                commands,
+                store: store.clone(),
+                feed: feed.clone(),
+                network: network.clone(),
+                metrics: metrics.clone(),
+            };
+            supervisor.spawn(Stage::Intake, "source", |stop| local.run(stop));
+        }
+        let parts =
+            SyncParts { chain, store, network, events, kzg, feed, repaired: self.repaired, metrics, view: sync_view };
+        let sync = SyncEngine::new(settings::sync(&config, follow), parts);
+        supervisor.spawn(Stage::Intake, "sync", |stop| sync.run(stop));
+        supervisor
+    }
+}
+
+/// The configured engine, at the head that the store kept for it.
+fn engine(options: &NodeOptions, store: &Store) -> Result<Box<dyn ExecutionEngine>, StartError> {
+    Ok(match options.config.engine.kind {
+        EngineKind::None => Box::new(NoEngine),
+        EngineKind::Embedded => {
+            let genesis = options.chain.genesis();
+            let head = match store.engine_head()? {
+                Some(bytes) => Head::from_bytes(&bytes)?,
+                None => Head::genesis(genesis.execution_block_hash.0.into(), genesis.genesis_time),
+            };
+            Box::new(Embedded::new(head))
+        }
+    })
+}

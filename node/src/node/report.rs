@@ -1,0 +1,205 @@
+//! The task that puts together what `/status` and `/peers` show.
+
+use std::{
+    convert::Infallible,
+    time::{Duration, Instant},
+};
+
+use lapis_p2p::Handle;
+use lapis_protocol_spec::Status;
+use lapis_storage::{Store, Watermarks};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    chain::Chain,
+    feed::WatermarkFeed,
+    import::ImportState,
+    metrics::Metrics,
+    status::{Direction, NodeStatus, PeerClaims, PeerView, Stall, StallReason},
+    sync::{SyncView, scheduler::Blocked},
+};
+
+/// How often the views are renewed, beside every movement of a watermark.
+const INTERVAL: Duration = Duration::from_millis(500);
+/// How far behind the head a node may be and still be ready.
+const READY_WITHIN: u64 = 2;
+
+/// What the views are made of.
+pub(super) struct Reporter {
+    pub(super) chain: Chain,
+    pub(super) store: Store,
+    pub(super) feed: WatermarkFeed,
+    pub(super) network: Handle,
+    pub(super) metrics: Metrics,
+    pub(super) engine: &'static str,
+    pub(super) sync: watch::Receiver<SyncView>,
+    pub(super) import: watch::Receiver<ImportState>,
+    pub(super) status: watch::Sender<NodeStatus>,
+    pub(super) peers: watch::Sender<Vec<PeerView>>,
+}
+
+/// Verified blobs at a moment, for a rate.
+struct Rate {
+    at: Instant,
+    blobs: u64,
+    per_second: u64,
+}
+
+impl Rate {
+    fn update(&mut self, blobs: u64, now: Instant) -> u64 {
+        let elapsed = now.saturating_duration_since(self.at);
+        if elapsed >= Duration::from_secs(1) {
+            let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+            self.per_second = blobs.saturating_sub(self.blobs).saturating_mul(1000) / millis;
+            (self.at, self.blobs) = (now, blobs);
+        }
+        self.per_second
+    }
+}
+
+impl Reporter {
+    pub(super) async fn run(mut self, shutdown: CancellationToken) -> Result<(), Infallible> {
+        let started = Instant::now();
+        let mut watermarks = self.feed.subscribe();
+        let mut interval = tokio::time::interval(INTERVAL);
+        let mut rate = Rate { at: started, blobs: 0, per_second: 0 };
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                Ok(()) = watermarks.changed() => {}
+                _ = interval.tick() => self.renew_slowly(),
+            }
+            let marks = *watermarks.borrow_and_update();
+            self.metrics.store.watermarks(&marks);
+            self.announce_status(marks);
+            let per_second = rate.update(self.metrics.pipeline.verified_blobs(), Instant::now());
+            self.renew_status(marks, per_second, started.elapsed());
+        }
+    }
+
+    /// What takes a look at the store or at every peer.
+    fn renew_slowly(&self) {
+        if let Ok(stats) = self.store.stats() {
+            self.metrics.store.stats(&stats);
+        }
+        let views = self.network.peers().into_iter().map(|peer| view(&peer)).collect();
+        self.peers.send_replace(views);
+    }
+
+    /// Tells peers what this node has.
+    fn announce_status(&self, marks: Watermarks) {
+        let Ok(tip) = self.store.tip() else { return };
+        self.network.set_status(Status {
+            genesis_id: *self.chain.id(),
+            decided_height: tip.height,
+            decided_value_id: tip.value_id,
+            available_height: marks.available,
+            earliest_value_height: marks.earliest_value,
+            earliest_payload_height: marks.earliest_payload,
+            earliest_blob_height: marks.earliest_blob,
+        });
+    }
+
+    fn renew_status(&mut self, marks: Watermarks, blobs_per_second: u64, uptime: Duration) {
+        let sync = self.sync.borrow().clone();
+        let import = self.import.borrow().clone();
+        let stall = import_stall(&import).or_else(|| sync.stall.as_ref().map(sync_stall));
+        self.metrics.sync.stalled(stall.as_ref());
+        let (bytes_in, bytes_out) = self.network.traffic();
+        let behind = sync.target.saturating_sub(marks.imported);
+        self.status.send_modify(|status| {
+            status.addresses = self.network.listen_addresses();
+            status.decided_height = marks.decided;
+            status.available_height = marks.available;
+            status.imported_height = marks.imported;
+            status.pruned_height = marks.pruned;
+            status.earliest_value_height = marks.earliest_value;
+            status.earliest_payload_height = marks.earliest_payload;
+            status.earliest_blob_height = marks.earliest_blob;
+            status.target_height = sync.target;
+            status.peers = sync.peers;
+            status.buffered_bytes = sync.buffered_bytes;
+            status.engine.name = self.engine.to_owned();
+            status.engine.state = engine_state(&import);
+            status.sync.blobs_per_second = blobs_per_second;
+            status.sync.verified_blobs = self.metrics.pipeline.verified_blobs();
+            status.sync.faulty_blobs = self.metrics.pipeline.faulty_blobs();
+            status.sync.bytes_in = bytes_in;
+            status.sync.bytes_out = bytes_out;
+            status.not_ready = not_ready(behind, sync.peers, stall.as_ref());
+            status.ready = status.not_ready.is_empty();
+            status.stall = stall;
+            status.uptime_seconds = uptime.as_secs();
+        });
+    }
+}
+
+fn not_ready(behind: u64, peers: usize, stall: Option<&Stall>) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if behind > READY_WITHIN {
+        reasons.push(format!("{behind} heights behind"));
+    }
+    if peers == 0 {
+        reasons.push("no peers".to_owned());
+    }
+    reasons.extend(stall.map(ToString::to_string));
+    reasons
+}
+
+fn engine_state(state: &ImportState) -> String {
+    match state {
+        ImportState::Idle => "idle".to_owned(),
+        ImportState::Importing(height) => format!("importing height {height}"),
+        ImportState::Syncing(height) => format!("syncing, asked for height {height}"),
+        ImportState::Unavailable(height, reason) => format!("unavailable at height {height}: {reason}"),
+        ImportState::Halted(height, reason) => format!("halted at height {height}: {reason}"),
+    }
+}
+
+fn import_stall(state: &ImportState) -> Option<Stall> {
+    let reason = match state {
+        ImportState::Idle | ImportState::Importing(_) => return None,
+        ImportState::Syncing(_) => StallReason::ExecutionSyncing,
+        ImportState::Unavailable(..) => StallReason::ExecutionUnavailable,
+        ImportState::Halted(..) => StallReason::ImportHalted,
+    };
+    Some(Stall::new(reason, engine_state(state)))
+}
+
+fn sync_stall(blocked: &Blocked) -> Stall {
+    match blocked {
+        Blocked::NoPeers => Stall::new(StallReason::NoPeers, "no peer of this chain is connected"),
+        Blocked::NoPeerHas(heights) => {
+            let detail = format!("no peer has {}..{}", heights.start, heights.end.saturating_sub(1));
+            Stall::new(StallReason::NoPeerHasData, detail)
+        }
+        Blocked::PeersBusy(heights) => {
+            let detail = format!("peers that have {}..{} do not deliver", heights.start, heights.end.saturating_sub(1));
+            Stall::new(StallReason::RateLimitedByPeers, detail)
+        }
+        Blocked::BufferFull => Stall::new(StallReason::BufferFull, "received data waits for verification or the disk"),
+        Blocked::ImporterBehind => Stall::new(StallReason::ImporterBehind, "stored data is as far ahead as allowed"),
+    }
+}
+
+fn view(peer: &lapis_p2p::PeerInfo) -> PeerView {
+    PeerView {
+        peer_id: peer.peer,
+        addresses: peer.addresses.clone(),
+        direction: if peer.outbound { Direction::Outbound } else { Direction::Inbound },
+        agent: peer.agent.clone().unwrap_or_default(),
+        claims: peer.status.map(|status| PeerClaims {
+            decided_height: status.decided_height,
+            available_height: status.available_height,
+            earliest_value_height: status.earliest_value_height,
+            earliest_payload_height: status.earliest_payload_height,
+            earliest_blob_height: status.earliest_blob_height,
+        }),
+        score: peer.score,
+        trusted: peer.trusted,
+        requests_in_flight: peer.requests_in_flight,
+        round_trip_ms: peer.round_trip.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+        verified_bytes: peer.bytes_in,
+    }
+}

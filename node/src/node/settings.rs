@@ -1,0 +1,124 @@
+//! From what an operator configures to what the parts are given.
+
+use std::{num::NonZeroU32, sync::Arc};
+
+use lapis_p2p::{Config as NetworkSettings, Quota};
+use lapis_protocol_spec::{Genesis, Kzg, KzgSetupError};
+use lapis_storage::StoreConfig;
+
+use crate::{
+    config::{BelowFloor, BlobRetention, ByteSize, Config, LimitsConfig, Pacing as PacingKind, TrustedSetupConfig},
+    prune::Retention,
+    sync::{
+        PipelineConfig, SyncConfig,
+        scheduler::{Pacing, SchedulerConfig},
+    },
+};
+
+/// Time between request starts in the Soma design.
+const FIXED_GAP: std::time::Duration = std::time::Duration::from_millis(200);
+
+pub(super) fn network(config: &Config) -> NetworkSettings {
+    let mut settings = NetworkSettings {
+        listen: config.network.listen.clone(),
+        peers: config.network.peers.clone(),
+        trusted: config.network.trusted_peers.clone(),
+        ..NetworkSettings::default()
+    };
+    let connections = &mut settings.limits.connections;
+    connections.inbound = config.network.max_inbound_connections.get();
+    connections.outbound = config.network.max_outbound_connections.get();
+    connections.total = connections.inbound.saturating_add(connections.outbound);
+    connections.per_peer = config.network.max_connections_per_peer.get();
+    connections.pending_inbound = config.network.max_pending_inbound.get();
+    let rates = &mut settings.limits.rates;
+    rates.requests_per_peer = requests(config.limits.serve_requests_per_peer);
+    rates.requests = requests(config.limits.serve_requests_total);
+    rates.egress_kib_per_peer = kib(config.limits.serve_bytes_per_peer);
+    rates.egress_kib = kib(config.limits.serve_bytes_total);
+    rates.ingress_kib = kib(config.limits.fetch_bytes_total);
+    settings.timeouts.first_byte = config.sync.first_chunk_timeout;
+    settings.timeouts.idle = config.sync.progress_timeout;
+    settings
+}
+
+/// A bucket that holds two seconds' worth.
+fn requests(per_second: NonZeroU32) -> Quota {
+    Quota { per_second, burst: per_second.saturating_mul(NonZeroU32::MIN.saturating_add(1)) }
+}
+
+/// A bucket of KiB that holds one second's worth. The limiter itself refuses one that is below a single item.
+fn kib(bytes: ByteSize) -> Quota {
+    let kib = u32::try_from(bytes.as_u64() / 1024).unwrap_or(u32::MAX);
+    let per_second = NonZeroU32::new(kib).unwrap_or(NonZeroU32::MIN);
+    Quota { per_second, burst: per_second }
+}
+
+pub(super) fn store(config: &Config) -> StoreConfig {
+    StoreConfig {
+        cache_bytes: usize::try_from(config.storage.cache.as_u64()).unwrap_or(usize::MAX),
+        undecided_bytes: config.storage.undecided_cap.as_u64(),
+        undecided_ttl: config.storage.undecided_ttl,
+    }
+}
+
+/// `follow` tells whether decided values come from peers.
+pub(super) fn sync(config: &Config, follow: bool) -> SyncConfig {
+    let scheduler = SchedulerConfig {
+        max_buffered_bytes: config.sync.max_buffered_bytes.as_u64(),
+        max_request_bytes: config.sync.max_fetch_response_bytes.as_u64(),
+        max_heights_ahead: config.sync.max_heights_ahead.get(),
+        max_loaded_heights: usize::try_from(config.sync.max_blocks_per_fetch.get()).unwrap_or(usize::MAX),
+        pacing: match config.sync.pacing {
+            PacingKind::Adaptive => Pacing::Adaptive,
+            PacingKind::Fixed => Pacing::Fixed(FIXED_GAP),
+        },
+        follow,
+    };
+    let defaults = PipelineConfig::default();
+    let threads = if config.verify.threads == 0 { defaults.threads } else { config.verify.threads };
+    SyncConfig { scheduler, pipeline: PipelineConfig { threads, max_batch: config.verify.batch.get(), ..defaults } }
+}
+
+pub(super) fn retention(config: &Config, genesis: &Genesis) -> Retention {
+    let network_heights = genesis.blob_retention_heights;
+    Retention {
+        blob_heights: match config.retention.blob_heights {
+            BlobRetention::Genesis => Some(network_heights),
+            BlobRetention::Heights(heights) => Some(heights.get()),
+            BlobRetention::All => None,
+        },
+        network_heights,
+        waive_below_network: config.retention.below_floor == BelowFloor::WithoutBlobs,
+    }
+}
+
+/// Why the trusted setup cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The file cannot be read.
+    #[error("trusted_setup.path {path}: {source}")]
+    Read {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The setup cannot be used.
+    #[error(transparent)]
+    Setup(#[from] KzgSetupError),
+}
+
+/// Loads the trusted setup that is configured. Takes about a second.
+///
+/// # Errors
+/// [`SetupError`].
+pub fn load_kzg(config: &TrustedSetupConfig) -> Result<Arc<Kzg>, SetupError> {
+    let Some(path) = &config.path else { return Ok(Arc::new(Kzg::mainnet()?)) };
+    let json = std::fs::read(path).map_err(|source| SetupError::Read { path: path.clone(), source })?;
+    let expected = config.sha256.map_or_else(
+        || lapis_protocol_spec::kzg::TRUSTED_SETUP_SHA256.to_owned(),
+        |hash| hash.to_string(),
+    );
+    Ok(Arc::new(Kzg::from_json(&json, &expected)?))
+}

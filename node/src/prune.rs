@@ -1,0 +1,114 @@
+//! Retention: what the chain no longer asks for is given up, in bounded transactions, traffic or not.
+
+use std::time::{Duration, SystemTime};
+
+use lapis_protocol_spec::Height;
+use lapis_storage::{PruneOptions, Store, StoreError, Watermarks};
+use tokio::task::JoinError;
+use tokio_util::sync::CancellationToken;
+
+use crate::{feed::WatermarkFeed, metrics::Metrics};
+
+/// How often undecided data is looked at for expiry, and retention without new heights.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// What is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Blobs of this many heights below the highest decided one, and of that one; `None` for all.
+    pub blob_heights: Option<u64>,
+    /// How many of them the chain obliges every node to keep: only blobs older than that may be missing on purpose.
+    pub network_heights: u64,
+    /// Whether heights older than `network_heights` are complete without their blobs.
+    pub waive_below_network: bool,
+}
+
+impl Retention {
+    /// Lowest height whose blobs are kept, at a chain that has decided `decided`.
+    fn floor(heights: u64, decided: Height) -> Height {
+        decided.saturating_sub(heights).saturating_add(1)
+    }
+}
+
+/// The pruning task.
+#[derive(Debug)]
+pub struct Pruner {
+    /// What is kept.
+    pub retention: Retention,
+    /// Where.
+    pub store: Store,
+    /// Watermarks of the store.
+    pub feed: WatermarkFeed,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+/// Why pruning ended. Always our own fault.
+#[derive(Debug, thiserror::Error)]
+pub enum PruneError {
+    /// The store failed.
+    #[error("the store failed: {0}")]
+    Store(#[from] StoreError),
+    /// A task panicked.
+    #[error("a pruning task failed: {0}")]
+    Task(#[from] JoinError),
+}
+
+impl Pruner {
+    /// Runs until `shutdown`.
+    ///
+    /// # Errors
+    /// [`PruneError`] if the node cannot go on.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), PruneError> {
+        let mut watermarks = self.feed.subscribe();
+        let mut interval = tokio::time::interval(INTERVAL);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                changed = watermarks.changed() => if changed.is_err() { return Ok(()) },
+                _ = interval.tick() => self.expire().await?,
+            }
+            let marks = *watermarks.borrow_and_update();
+            self.waive(marks).await?;
+            self.prune(marks, &shutdown).await?;
+        }
+    }
+
+    async fn waive(&self, marks: Watermarks) -> Result<(), PruneError> {
+        let floor = Retention::floor(self.retention.network_heights, marks.decided);
+        if !self.retention.waive_below_network || floor <= marks.earliest_blob.max(1) || marks.available + 1 >= floor {
+            return Ok(());
+        }
+        let store = self.store.clone();
+        tokio::task::spawn_blocking(move || store.waive_blobs_below(floor)).await??;
+        tracing::info!(floor, "blobs below the network's retention are not waited for");
+        self.feed.refresh();
+        Ok(())
+    }
+
+    async fn prune(&self, marks: Watermarks, shutdown: &CancellationToken) -> Result<(), PruneError> {
+        let Some(heights) = self.retention.blob_heights else { return Ok(()) };
+        let floor = Retention::floor(heights, marks.decided);
+        if floor <= marks.earliest_blob.max(1) {
+            return Ok(());
+        }
+        while !shutdown.is_cancelled() {
+            let store = self.store.clone();
+            let pruned =
+                tokio::task::spawn_blocking(move || store.prune_below(floor, PruneOptions::default())).await??;
+            self.metrics.store.pruned(pruned.blobs);
+            self.feed.refresh();
+            if pruned.done {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn expire(&self) -> Result<(), PruneError> {
+        let store = self.store.clone();
+        let dropped = tokio::task::spawn_blocking(move || store.expire_undecided(SystemTime::now())).await??;
+        self.metrics.store.dropped(dropped.blobs);
+        Ok(())
+    }
+}

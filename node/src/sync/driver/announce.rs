@@ -1,0 +1,57 @@
+//! Announcements: verified before they are forwarded, and a hint where to look.
+
+use lapis_p2p::{Acceptance, AnnouncementId, Offence};
+use lapis_protocol_spec::DecidedValue;
+use libp2p::PeerId;
+
+use super::{
+    SyncEngine,
+    commit::{FetchedValues, Judgement, judge},
+};
+
+/// Announcements that are checked at a time; more are ignored, the values come by range as well.
+const MAX_JUDGEMENTS: usize = 8;
+
+/// An announcement whose certificate was checked.
+#[derive(Debug)]
+pub(super) struct Judged {
+    message: AnnouncementId,
+    source: PeerId,
+    decided: Box<DecidedValue>,
+    judgement: Judgement,
+}
+
+impl SyncEngine {
+    pub(super) fn on_announcement(&mut self, message: AnnouncementId, source: PeerId, decided: Box<DecidedValue>) {
+        let known = decided.value.height <= self.parts.feed.current().decided;
+        if known || self.judgements.len() >= MAX_JUDGEMENTS {
+            self.parts.network.judge(message, Acceptance::Ignore);
+            return;
+        }
+        let (store, chain) = (self.parts.store.clone(), self.parts.chain.clone());
+        self.judgements.spawn_blocking(move || {
+            let judgement = judge(&store, &chain, &decided)?;
+            Ok(Judged { message, source, decided, judgement })
+        });
+    }
+
+    pub(super) fn on_judged(&mut self, judged: Judged) {
+        let Judged { message, source, decided, judgement } = judged;
+        let height = decided.value.height;
+        match judgement {
+            Judgement::Certified => {
+                self.parts.network.judge(message, Acceptance::Accept);
+                self.scheduler.peer_announced(&source, height);
+                if self.scheduler.offer_value(height) {
+                    self.fetched.insert(height, FetchedValues { peer: source, values: vec![*decided] });
+                }
+            }
+            Judgement::Unknown => self.parts.network.judge(message, Acceptance::Ignore),
+            Judgement::Invalid(fault) => {
+                tracing::warn!(peer = %source, height, %fault, "a peer announced a value that is not certified");
+                self.parts.network.judge(message, Acceptance::Reject);
+                self.report(source, Offence::InvalidAnnouncement);
+            }
+        }
+    }
+}

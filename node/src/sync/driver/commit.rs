@@ -1,0 +1,105 @@
+//! Committing decided values: certificate by certificate, in order, the good prefix of a batch in one transaction.
+
+use lapis_protocol_spec::{Bytes32, CertificateFault, ChainLink, DecidedValue, Height, ValidatorSet, Verified};
+use lapis_storage::{Store, StoreError};
+use libp2p::PeerId;
+
+use crate::chain::Chain;
+
+/// Values from one peer, in order, not yet verified.
+#[derive(Debug)]
+pub(super) struct FetchedValues {
+    pub(super) peer: PeerId,
+    pub(super) values: Vec<DecidedValue>,
+}
+
+/// Why a batch was not committed to its end.
+#[derive(Debug)]
+pub(super) enum Obstacle {
+    /// A value is not what the chain decided. The peer's fault.
+    Fault { height: Height, fault: CertificateFault },
+    /// The set that signs is not known yet.
+    UnknownSet(Bytes32),
+}
+
+/// Result of committing one batch.
+#[derive(Debug)]
+pub(super) struct Committed {
+    pub(super) peer: PeerId,
+    /// Values that went into the store.
+    pub(super) count: usize,
+    pub(super) obstacle: Option<Obstacle>,
+    /// Values from the obstacle on.
+    pub(super) rest: Vec<DecidedValue>,
+}
+
+/// Verifies `fetched` against the store's tip and stores what holds. Blocks on signatures and disk.
+pub(super) fn commit(store: &Store, chain: &Chain, fetched: FetchedValues) -> Result<Committed, StoreError> {
+    let FetchedValues { peer, values } = fetched;
+    let mut tip = store.tip()?;
+    let mut signers: Option<(Bytes32, ValidatorSet)> = None;
+    let mut verified = Vec::with_capacity(values.len());
+    let mut obstacle = None;
+    // What was decided by other means meanwhile is not news.
+    let mut rest = values.into_iter().skip_while(|decided| decided.value.height <= tip.height).peekable();
+    while let Some(decided) = rest.next_if(|_| obstacle.is_none()) {
+        let root = tip.next_validators_root;
+        if signers.as_ref().is_none_or(|(known, _)| *known != root) {
+            signers = store.validator_set(&root)?.map(|set| (root, set));
+        }
+        let Some((_, set)) = &signers else {
+            obstacle = Some((Obstacle::UnknownSet(root), Some(decided)));
+            continue;
+        };
+        match verify(decided, chain, &tip, set) {
+            Ok(value) => {
+                tip = ChainLink::after(&value.value, *value.value_id());
+                verified.push(value);
+            }
+            Err(fault) => obstacle = Some((fault, None)),
+        }
+    }
+    if !verified.is_empty() {
+        store.mark_decided(&verified)?;
+    }
+    let (obstacle, stopped_at) = obstacle.map_or((None, None), |(obstacle, value)| (Some(obstacle), value));
+    Ok(Committed { peer, count: verified.len(), obstacle, rest: stopped_at.into_iter().chain(rest).collect() })
+}
+
+fn verify(
+    decided: DecidedValue,
+    chain: &Chain,
+    tip: &ChainLink,
+    signers: &ValidatorSet,
+) -> Result<Verified<DecidedValue>, Obstacle> {
+    let height = decided.value.height;
+    let max_blobs = chain.genesis().max_blobs_per_block;
+    decided.verify(chain.id(), max_blobs, tip, signers).map_err(|fault| Obstacle::Fault { height, fault })
+}
+
+/// What an announcement is worth.
+#[derive(Debug)]
+pub(super) enum Judgement {
+    /// Certified by the set that signs next: forward it.
+    Certified,
+    /// Nothing can be said about it, or it is old: neither forward nor punish.
+    Unknown,
+    /// Its certificate does not hold.
+    Invalid(CertificateFault),
+}
+
+/// Checks an announced value's certificate. Blocks on signatures and disk.
+///
+/// Only the set that signs the next height is believed: a set that signed long ago may have lost its keys since.
+pub(super) fn judge(store: &Store, chain: &Chain, decided: &DecidedValue) -> Result<Judgement, StoreError> {
+    let tip = store.tip()?;
+    let root = tip.next_validators_root;
+    if decided.value.height <= tip.height || decided.value.validators_root != root {
+        return Ok(Judgement::Unknown);
+    }
+    let Some(signers) = store.validator_set(&root)? else { return Ok(Judgement::Unknown) };
+    Ok(match decided.check_certificate(chain.id(), &signers) {
+        Ok(_) => Judgement::Certified,
+        Err(fault) => Judgement::Invalid(fault),
+    })
+}

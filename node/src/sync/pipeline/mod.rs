@@ -1,0 +1,179 @@
+//! From `Matched` to stored: verification workers and the writer.
+//!
+//! Queues are bounded in items; the bytes behind them are bounded by the scheduler, which reserves them before it asks
+//! for them. Blobs of all heights and peers go through one queue, so that workers always verify full batches; each item
+//! carries who sent it, so that a failed batch still names its culprit.
+
+mod verify;
+mod write;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use lapis_protocol_spec::{
+    BlobSidecar, Kzg, Matched, PayloadEnvelope, PayloadFault, Verified, matching::IdentifiedValue,
+};
+use lapis_storage::{Store, StoreError, Watermarks};
+use libp2p::PeerId;
+use tokio::{
+    sync::mpsc,
+    task::{JoinError, JoinSet},
+};
+
+use super::scheduler::Item;
+use crate::metrics::PipelineMetrics;
+
+/// Items that wait between two stages. More would only delay back-pressure: bytes are bounded elsewhere.
+const QUEUE_ITEMS: usize = 1024;
+
+/// How the pipeline is run.
+#[derive(Clone, Copy, Debug)]
+pub struct PipelineConfig {
+    /// Verification threads.
+    pub threads: usize,
+    /// Most blobs in one KZG batch: beyond 64 a batch gains nothing.
+    pub max_batch: usize,
+    /// Bytes of one store transaction.
+    pub max_transaction_bytes: usize,
+}
+
+impl Default for PipelineConfig {
+    fn default() -> Self {
+        let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self { threads, max_batch: 64, max_transaction_bytes: 8 * 1024 * 1024 }
+    }
+}
+
+/// Something that arrived and is what was asked for.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) peer: PeerId,
+    pub(super) item: Item,
+    pub(super) data: ReceivedData,
+}
+
+/// The data of a [`Received`].
+#[derive(Debug)]
+pub(super) enum ReceivedData {
+    Blob(Matched<BlobSidecar>),
+    Payload(Matched<PayloadEnvelope>, IdentifiedValue),
+}
+
+/// Something that is true.
+#[derive(Debug)]
+struct Proven {
+    item: Item,
+    data: ProvenData,
+}
+
+#[derive(Debug)]
+enum ProvenData {
+    Blob(Verified<BlobSidecar>),
+    Payload(Verified<PayloadEnvelope>),
+}
+
+/// What is wrong with an item that matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum ItemFault {
+    #[error("the KZG proof does not verify")]
+    Proof,
+    #[error("{0}")]
+    Payload(#[from] PayloadFault),
+}
+
+/// News for the driver.
+#[derive(Debug)]
+pub(super) enum PipelineEvent {
+    /// These items are durable.
+    Stored { items: Vec<Item>, watermarks: Watermarks },
+    /// These were true but could not be stored: our fault.
+    NotStored { items: Vec<Item>, error: StoreError },
+    /// This was not true.
+    Faulty { peer: PeerId, item: Item, fault: ItemFault },
+}
+
+/// Items between entering verification and leaving it, so that the writer knows whether waiting brings more.
+#[derive(Clone, Debug, Default)]
+struct InVerification(Arc<AtomicUsize>);
+
+impl InVerification {
+    fn enter(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn leave(&self, count: usize) {
+        self.0.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+}
+
+/// Entrance of the pipeline, one per exchange.
+#[derive(Clone, Debug)]
+pub(super) struct Entrance {
+    queue: mpsc::Sender<Received>,
+    pending: InVerification,
+}
+
+/// The pipeline has stopped (the node is shutting down, or a stage failed).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PipelineClosed;
+
+impl Entrance {
+    /// Hands an item over; waits while the queue is full. Cancel-safe: a cancelled call hands nothing over.
+    pub(super) async fn send(&self, received: Received) -> Result<(), PipelineClosed> {
+        let permit = self.queue.reserve().await.map_err(|_| PipelineClosed)?;
+        self.pending.enter();
+        permit.send(received);
+        Ok(())
+    }
+}
+
+/// The running stages.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    pub(super) entrance: Entrance,
+    pub(super) events: mpsc::Receiver<PipelineEvent>,
+    stages: JoinSet<()>,
+}
+
+impl Pipeline {
+    /// Starts workers and writer. They end when all [`Entrance`]s are dropped.
+    pub(super) fn start(config: PipelineConfig, kzg: Arc<Kzg>, store: Store, metrics: Arc<PipelineMetrics>) -> Self {
+        let (queue, received) = mpsc::channel(QUEUE_ITEMS);
+        let (proven, to_write) = mpsc::channel(QUEUE_ITEMS);
+        let (events_in, events) = mpsc::channel(QUEUE_ITEMS);
+        let pending = InVerification::default();
+        let mut stages = JoinSet::new();
+        let workers = verify::Workers::new(config, kzg, received, pending.clone(), Arc::clone(&metrics));
+        for worker in workers.split(proven, events_in.clone()) {
+            stages.spawn_blocking(move || worker.run());
+        }
+        let writer = write::Writer { config, store, pending: pending.clone(), events: events_in, metrics };
+        stages.spawn(writer.run(to_write));
+        Self { entrance: Entrance { queue, pending }, events, stages }
+    }
+
+    /// Completes when a stage has ended: `Err` if it panicked. Cancel-safe.
+    pub(super) async fn stage_ended(&mut self) -> Result<(), JoinError> {
+        match self.stages.join_next().await {
+            Some(ended) => ended,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends the pipeline: nothing more comes in, what is inside is verified and stored.
+    pub(super) async fn drain(self) -> Result<(), JoinError> {
+        let Self { entrance, mut events, mut stages } = self;
+        drop(entrance);
+        while events.recv().await.is_some() {}
+        while let Some(ended) = stages.join_next().await {
+            ended?;
+        }
+        Ok(())
+    }
+}

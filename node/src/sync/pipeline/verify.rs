@@ -1,0 +1,134 @@
+//! Verification workers: threads that take from one queue, in batches.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use lapis_protocol_spec::{Kzg, Matched, PayloadEnvelope, BlobSidecar, matching::IdentifiedValue};
+use libp2p::PeerId;
+use tokio::sync::mpsc;
+
+use super::{
+    InVerification, ItemFault, PipelineConfig, PipelineEvent, Proven, ProvenData, Received, ReceivedData,
+};
+use crate::{metrics::PipelineMetrics, sync::scheduler::Item};
+
+type Sender = (PeerId, Item);
+
+/// What all workers share.
+pub(super) struct Workers {
+    config: PipelineConfig,
+    kzg: Arc<Kzg>,
+    queue: Arc<Mutex<mpsc::Receiver<Received>>>,
+    pending: InVerification,
+    metrics: Arc<PipelineMetrics>,
+}
+
+/// One worker thread.
+pub(super) struct Worker {
+    shared: Arc<Workers>,
+    proven: mpsc::Sender<Proven>,
+    events: mpsc::Sender<PipelineEvent>,
+}
+
+impl Workers {
+    pub(super) fn new(
+        config: PipelineConfig,
+        kzg: Arc<Kzg>,
+        queue: mpsc::Receiver<Received>,
+        pending: InVerification,
+        metrics: Arc<PipelineMetrics>,
+    ) -> Self {
+        Self { config, kzg, queue: Arc::new(Mutex::new(queue)), pending, metrics }
+    }
+
+    /// One worker per thread.
+    pub(super) fn split(
+        self,
+        proven: mpsc::Sender<Proven>,
+        events: mpsc::Sender<PipelineEvent>,
+    ) -> impl Iterator<Item = Worker> {
+        let threads = self.config.threads.max(1);
+        let shared = Arc::new(self);
+        (0..threads).map(move |_| Worker {
+            shared: Arc::clone(&shared),
+            proven: proven.clone(),
+            events: events.clone(),
+        })
+    }
+
+    /// Waits for an item and takes a fair share of what else is queued, so that all threads have work. `None` when the
+    /// queue is closed and empty.
+    fn next_batch(&self) -> Option<Vec<Received>> {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut batch = vec![queue.blocking_recv()?];
+        let share = queue.len().div_ceil(self.config.threads.max(1));
+        while batch.len() < share.min(self.config.max_batch) {
+            match queue.try_recv() {
+                Ok(received) => batch.push(received),
+                Err(_) => break,
+            }
+        }
+        Some(batch)
+    }
+}
+
+impl Worker {
+    /// Works until the queue is closed and empty, or nobody wants the results.
+    pub(super) fn run(self) {
+        while let Some(batch) = self.shared.next_batch() {
+            let count = batch.len();
+            let handed_on = self.verify(batch);
+            self.shared.pending.leave(count);
+            if handed_on.is_none() {
+                return;
+            }
+        }
+    }
+
+    fn verify(&self, batch: Vec<Received>) -> Option<()> {
+        let mut blobs: Vec<(Sender, Matched<BlobSidecar>)> = Vec::with_capacity(batch.len());
+        for Received { peer, item, data } in batch {
+            match data {
+                ReceivedData::Blob(sidecar) => blobs.push(((peer, item), sidecar)),
+                ReceivedData::Payload(envelope, value) => self.verify_payload((peer, item), envelope, &value)?,
+            }
+        }
+        if blobs.is_empty() { Some(()) } else { self.verify_blobs(blobs) }
+    }
+
+    fn verify_payload(
+        &self,
+        (peer, item): Sender,
+        envelope: Matched<PayloadEnvelope>,
+        value: &IdentifiedValue,
+    ) -> Option<()> {
+        match envelope.verify(value.value()) {
+            Ok(verified) => self.hand_on(item, ProvenData::Payload(verified)),
+            Err(fault) => self.blame(peer, item, fault.into()),
+        }
+    }
+
+    fn verify_blobs(&self, blobs: Vec<(Sender, Matched<BlobSidecar>)>) -> Option<()> {
+        let started = Instant::now();
+        let count = blobs.len();
+        let outcome = self.shared.kzg.verify_batch(blobs);
+        self.shared.metrics.verified_batch(count, outcome.faulty.len(), started.elapsed());
+        for ((peer, item), _) in outcome.faulty {
+            self.blame(peer, item, ItemFault::Proof)?;
+        }
+        for ((_, item), verified) in outcome.verified {
+            self.hand_on(item, ProvenData::Blob(verified))?;
+        }
+        Some(())
+    }
+
+    fn hand_on(&self, item: Item, data: ProvenData) -> Option<()> {
+        self.proven.blocking_send(Proven { item, data }).ok()
+    }
+
+    fn blame(&self, peer: PeerId, item: Item, fault: ItemFault) -> Option<()> {
+        self.events.blocking_send(PipelineEvent::Faulty { peer, item, fault }).ok()
+    }
+}

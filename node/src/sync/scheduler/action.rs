@@ -1,0 +1,84 @@
+//! What the scheduler decides, and what it is told afterwards.
+
+use std::ops::Range;
+
+use lapis_protocol_spec::{Bytes32, Height, Method, matching::IdentifiedValue};
+use libp2p::PeerId;
+
+/// Names one exchange that the scheduler asked for. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// One thing to do now. The driver carries it out and reports [`super::Scheduler::finished`] exactly once per id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// The exchange's name.
+    pub id: RequestId,
+    /// Whom to ask.
+    pub peer: PeerId,
+    /// What to ask for.
+    pub fetch: Fetch,
+}
+
+/// What to ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// Decided values of these heights.
+    Values(Range<Height>),
+    /// The validator set with this root.
+    ValidatorSet(Bytes32),
+    /// Payloads of these values, which are at contiguous heights.
+    Payloads(Vec<IdentifiedValue>),
+    /// All blobs of these values, which are at contiguous heights.
+    WholeHeights(Vec<IdentifiedValue>),
+    /// Single blobs: values with the indices wanted of them.
+    Blobs(Vec<(IdentifiedValue, Vec<u64>)>),
+}
+
+impl Fetch {
+    /// The wire method that serves this.
+    pub fn method(&self) -> Method {
+        match self {
+            Self::Values(_) => Method::DecidedValuesByRange,
+            Self::ValidatorSet(_) => Method::ValidatorSetByRoot,
+            Self::Payloads(_) => Method::PayloadsByRange,
+            Self::WholeHeights(_) => Method::BlobsByRange,
+            Self::Blobs(_) => Method::BlobsByRoot,
+        }
+    }
+}
+
+/// One unit of data work: what is retried, verified and stored on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Item {
+    /// The payload of a height.
+    Payload(Height),
+    /// One blob of a height.
+    Blob(Height, u64),
+}
+
+impl Item {
+    /// The height that the item belongs to.
+    pub fn height(self) -> Height {
+        match self {
+            Self::Payload(height) | Self::Blob(height, _) => height,
+        }
+    }
+}
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The response ended in order, whether or not it held all that was asked for.
+    Answered,
+    /// The peer said, or showed by an empty answer, that it does not have it. Nobody's fault.
+    Unavailable,
+    /// The peer asked us to slow down.
+    RateLimited,
+    /// Time-out, reset, truncation: unclear whose fault.
+    Broken,
+    /// The peer sent something that an honest peer does not send.
+    Faulty,
+    /// Our own doing (shutdown, no permit): not held against anybody.
+    Local,
+}
