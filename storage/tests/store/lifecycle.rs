@@ -1,0 +1,73 @@
+//! Import and archiving.
+
+use lapis_storage::{BlobStatus, Conflict, StoreError};
+
+use crate::fixture::{Bench, assert_in_order, at};
+
+#[test]
+fn imports_go_height_by_height_and_only_over_whole_heights() {
+    let mut bench = Bench::new();
+    bench.whole(&[1]);
+    bench.decided(&[2]);
+    let conflict = |height| match bench.store.mark_imported(height, None) {
+        Err(StoreError::Conflict(conflict)) => conflict,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(conflict(2), Conflict::NotNextImport { height: 2, expected: 1 });
+    assert_eq!(conflict(0), Conflict::NotNextImport { height: 0, expected: 1 });
+    assert_eq!(bench.store.mark_imported(1, Some(b"first")).unwrap().imported, 1);
+    assert_eq!(conflict(2), Conflict::NotAvailable { height: 2, available: 1 });
+    assert_eq!(bench.store.engine_head().unwrap().as_deref(), Some(&b"first"[..]));
+    bench.store.flush().unwrap();
+    let bench = bench.reopen_after(|_| ());
+    assert_eq!(bench.store.watermarks().imported, 1);
+    assert_eq!(bench.store.engine_head().unwrap().as_deref(), Some(&b"first"[..]));
+}
+
+#[test]
+fn archived_blobs_are_counted_as_such() {
+    let mut bench = Bench::new();
+    let first = bench.whole(&[1, 2]);
+    bench.whole(&[2, 3]);
+    let third = bench.decided(&[4]);
+    let marks = bench.store.mark_archived(1..2).unwrap();
+    assert_eq!(marks.archived, 1);
+    assert_eq!(bench.store.blob_status(&first.hash(0)).unwrap(), BlobStatus::Archived);
+    assert_eq!(bench.store.blob_status(&first.hash(1)).unwrap(), BlobStatus::Decided, "height 2 needs it");
+    let Err(StoreError::Conflict(conflict)) = bench.store.mark_archived(2..4) else { panic!("archived") };
+    assert_eq!(conflict, Conflict::NotAvailable { height: 3, available: 2 });
+    assert_eq!(bench.store.mark_archived(1..3).unwrap().archived, 2);
+    assert_eq!(bench.store.blob_status(&first.hash(1)).unwrap(), BlobStatus::Archived);
+    let tallies = bench.store.stats().unwrap().tallies;
+    assert_eq!((tallies.blobs.archived.count, tallies.payloads.archived.count), (3, 2));
+    bench.store.insert(third.batch()).unwrap();
+    bench.store.insert_undecided(0, &bench.chain.propose(&[1], 1).value, at(0)).unwrap();
+    assert_eq!(bench.store.blob_status(&first.hash(0)).unwrap(), BlobStatus::Archived);
+    bench.decided(&[1]);
+    assert_eq!(bench.store.blob_status(&first.hash(0)).unwrap(), BlobStatus::Decided, "a later height needs it");
+    assert_in_order(&bench.store);
+}
+
+#[test]
+fn heights_without_their_blobs_go_on_when_policy_waives_them() {
+    let mut bench = Bench::new();
+    let proposals: Vec<_> = (1..=4).map(|seed| bench.decided(&[seed])).collect();
+    for proposal in &proposals {
+        let payloads = vec![proposal.payload()];
+        bench.store.insert(lapis_storage::Batch { payloads, ..Default::default() }).unwrap();
+    }
+    assert_eq!(bench.store.watermarks().available, 0);
+    let marks = bench.store.waive_blobs_below(3).unwrap();
+    assert_eq!((marks.available, marks.pruned, marks.earliest_blob), (2, 0, 0));
+    assert!(bench.store.get_for_import(2).unwrap().is_some());
+    assert!(!bench.store.reader().unwrap().has_height_whole(2).unwrap());
+    assert_eq!(bench.store.blob_status(&proposals[0].hash(0)).unwrap(), BlobStatus::Pruned);
+    bench.import_all();
+    assert_eq!(bench.store.watermarks().pruned, 2);
+    bench.store.insert(proposals[2].batch()).unwrap();
+    bench.store.insert(proposals[3].batch()).unwrap();
+    bench.import_all();
+    let marks = bench.store.watermarks();
+    assert_eq!((marks.imported, marks.available, marks.earliest_blob), (4, 4, 3));
+    assert_in_order(&bench.store);
+}

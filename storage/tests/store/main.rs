@@ -1,0 +1,14 @@
+//! The store from outside: what it keeps, what it gives up, and what it survives.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod crash;
+mod damage;
+mod decide;
+mod disk;
+mod fixture;
+mod insert;
+mod lifecycle;
+mod model;
+mod open;
+mod prune;
+mod undecided;
