@@ -41,7 +41,7 @@ VOLUME /data
 ENV LAPIS_HTTP__LISTEN=0.0.0.0:9651
 # libp2p over TCP and over QUIC; metrics, health and status.
 EXPOSE 9650/tcp 9650/udp 9651/tcp
-HEALTHCHECK --interval=15s --timeout=5s --start-period=30s --retries=3 \
+HEALTHCHECK --interval=15s --timeout=10s --start-period=30s --retries=3 \
     CMD ["lapis", "status", "--http", "127.0.0.1:9651", "--json"]
 ENTRYPOINT ["lapis"]
 CMD ["run", "--dir", "/data"]
