@@ -194,7 +194,6 @@ impl ChainSpec {
     /// Index of the validator that proposes in `round` of `height`: round robin among those that sign the height.
     #[must_use]
     #[expect(clippy::indexing_slicing, reason = "a remainder is below the divisor, and no set is empty")]
-    #[expect(clippy::cast_possible_truncation, reason = "below the number of validators")]
     pub fn proposer(&self, height: Height, round: u64) -> usize {
         let members = self.members(height);
         let turn = (u128::from(height) + u128::from(round)) % members.len() as u128;
