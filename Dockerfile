@@ -22,7 +22,7 @@ RUN cargo build --release --locked --package lapis-node --lib \
     && cargo clean --release --locked \
         --package lapis-protocol-spec --package lapis-p2p --package lapis-storage --package lapis-node
 COPY . .
-# Function names stay in the binary for backtraces; the tables of source lines, most of its size, do not.
+# Function names stay in the binary, for backtraces; the tables of source lines are left out of the image.
 RUN cargo build --release --locked --package lapis-node --bin lapis \
     && cp target/release/lapis /usr/local/bin/lapis \
     && strip --strip-debug /usr/local/bin/lapis
