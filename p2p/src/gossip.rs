@@ -1,0 +1,116 @@
+//! Announcements of decided values: topic, message ids, compression. Verification is the node's.
+
+use std::io;
+
+use lapis_protocol_spec::{Bytes32, DecidedValue, Method, framing::compressed_bound, ssz};
+use libp2p::gossipsub::{
+    self, Behaviour, ConfigBuilder, DataTransform, IdentTopic, Message, MessageAuthenticity, MessageId, RawMessage,
+    TopicHash, ValidationMode, WhitelistSubscriptionFilter,
+};
+use prometheus_client::registry::Registry;
+use sha2::{Digest, Sha256};
+
+use crate::{Announcement, StartError};
+
+/// Gossip of this crate: one topic, messages compressed.
+pub(crate) type Gossip = Behaviour<Snappy, WhitelistSubscriptionFilter>;
+
+/// Bytes of a message id.
+const MESSAGE_ID: usize = 20;
+
+/// Bytes that gossip's own fields may add to a message.
+const ENVELOPE: usize = 1024;
+
+/// What a message that does not decompress is replaced by, followed by its sha256: no decided value begins with it, for
+/// those begin with an offset of 8. So it reaches the place where the sender is charged.
+const BROKEN: [u8; 4] = [0xff; 4];
+
+/// The topic of a chain.
+pub(crate) fn topic(genesis_id: &Bytes32) -> IdentTopic {
+    let [a, b, c, d, ..] = genesis_id.0;
+    IdentTopic::new(format!("/lapis/{a:02x}{b:02x}{c:02x}{d:02x}/decided_value/ssz_snappy"))
+}
+
+/// The first 20 bytes of the sha256 of topic and uncompressed message.
+fn message_id(message: &Message) -> MessageId {
+    let hash = Sha256::new().chain_update(message.topic.as_str()).chain_update(&message.data).finalize();
+    MessageId::new(hash.get(..MESSAGE_ID).unwrap_or_default())
+}
+
+/// Builds the behaviour, subscribed to `topic`.
+pub(crate) fn behaviour(topic: &IdentTopic, registry: &mut Registry) -> Result<Gossip, StartError> {
+    let bounds = Method::DecidedValuesByRange.response_bounds();
+    let config = ConfigBuilder::default()
+        .validation_mode(ValidationMode::Anonymous)
+        .validate_messages()
+        .message_id_fn(message_id)
+        .max_transmit_size(compressed_bound(bounds.max()) + ENVELOPE)
+        .build()
+        .map_err(|_| StartError::Gossip("inconsistent configuration"))?;
+    let filter = WhitelistSubscriptionFilter([topic.hash()].into());
+    let mut gossip = Behaviour::new_with_subscription_filter_and_transform(
+        MessageAuthenticity::Anonymous,
+        config,
+        filter,
+        Snappy { max: bounds.max() },
+    )
+    .map_err(StartError::Gossip)?
+    .with_metrics(registry.sub_registry_with_prefix("gossipsub"), gossipsub::MetricsConfig::default());
+    gossip.subscribe(topic).map_err(|_| StartError::Gossip("subscription refused"))?;
+    Ok(gossip)
+}
+
+/// Decodes a message. `None`: no correct node sends it.
+pub(crate) fn decode(message: &Message) -> Option<Box<DecidedValue>> {
+    ssz::decode(&message.data).ok().map(Box::new)
+}
+
+/// The snappy block format, with messages of at most `max` bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Snappy {
+    max: usize,
+}
+
+impl Snappy {
+    fn decompress(self, data: &[u8]) -> Option<Vec<u8>> {
+        let length = snap::raw::decompress_len(data).ok()?;
+        if length > self.max {
+            return None;
+        }
+        snap::raw::Decoder::new().decompress_vec(data).ok()
+    }
+}
+
+impl DataTransform for Snappy {
+    fn inbound_transform(&self, raw: RawMessage) -> Result<Message, io::Error> {
+        let data = self.decompress(&raw.data).unwrap_or_else(|| {
+            let mut broken = BROKEN.to_vec();
+            broken.extend_from_slice(&Sha256::digest(&raw.data));
+            broken
+        });
+        Ok(Message { source: raw.source, data, sequence_number: raw.sequence_number, topic: raw.topic })
+    }
+
+    fn outbound_transform(&self, _: &TopicHash, data: Vec<u8>) -> Result<Vec<u8>, io::Error> {
+        snap::raw::Encoder::new().compress_vec(&data).map_err(io::Error::other)
+    }
+}
+
+/// Publishes one decided value.
+pub(crate) fn publish(
+    gossip: &mut Gossip,
+    topic: &IdentTopic,
+    decided: Vec<u8>,
+) -> Result<Announcement, gossipsub::PublishError> {
+    use gossipsub::PublishError;
+    match gossip.publish(topic.hash(), decided) {
+        Ok(_) => Ok(Announcement::Sent),
+        Err(PublishError::Duplicate) => Ok(Announcement::Known),
+        Err(PublishError::NoPeersSubscribedToTopic) => Ok(Announcement::NoPeers),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests;

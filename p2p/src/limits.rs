@@ -1,0 +1,365 @@
+//! Bounds on connections, exchanges and rates: configuration and its checks. Acting on them is elsewhere.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use lapis_protocol_spec::{BlobSidecar, MAX_CONCURRENT_REQUESTS, Method};
+
+/// Bytes in the unit that byte quotas are counted in: `governor`'s cells are 32 bits wide.
+pub const KIB: u64 = 1024;
+
+/// KiB of the largest fixed-size item, a blob sidecar, rounded up: no byte quota may be smaller.
+pub const LARGEST_FIXED_ITEM_KIB: u32 = (BlobSidecar::BYTES as u64).div_ceil(KIB) as u32;
+
+/// Everything that bounds what peers can make this node do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// How many connections there may be.
+    pub connections: ConnectionLimits,
+    /// How many exchanges there may be.
+    pub exchanges: ExchangeLimits,
+    /// How fast requests are taken and bytes are moved.
+    pub rates: RateLimits,
+    /// Received announcements that wait for the node; the oldest is dropped for the next.
+    pub queued_announcements: QueueLength,
+    /// Peers that are remembered while they are not connected: scores, last faults, bans.
+    pub remembered_peers: RememberedPeers,
+}
+
+/// Length of a queue, at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueLength(pub NonZeroU32);
+
+impl Default for QueueLength {
+    fn default() -> Self {
+        Self(nonzero(50))
+    }
+}
+
+/// Number of peers in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RememberedPeers(pub NonZeroU32);
+
+impl Default for RememberedPeers {
+    fn default() -> Self {
+        Self(nonzero(4096))
+    }
+}
+
+/// Numbers of connections, held by libp2p's own behaviours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Established ones in both directions.
+    pub total: u32,
+    /// Established ones that others opened.
+    pub inbound: u32,
+    /// Established ones that this node opened.
+    pub outbound: u32,
+    /// Established ones of the same peer.
+    pub per_peer: u32,
+    /// Handshakes of others that are under way.
+    pub pending_inbound: u32,
+    /// Dials that are under way.
+    pub pending_outbound: u32,
+    /// No new connection while the process uses more of the machine's memory than this, in percent.
+    pub memory_percent: u8,
+    /// Streams that a connection may have open; more are reset.
+    pub streams: u32,
+    /// Received bytes that a connection may hold for streams that are not read, beyond the 256 KiB of each stream.
+    pub receive_window: u32,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self {
+            total: 128,
+            inbound: 96,
+            outbound: 64,
+            per_peer: 4,
+            pending_inbound: 32,
+            pending_outbound: 16,
+            memory_percent: 90,
+            streams: 64,
+            receive_window: 16 * 1024 * 1024,
+        }
+    }
+}
+
+/// Numbers of exchanges that are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExchangeLimits {
+    /// Served at a time to all peers together. Each holds at most one item in memory.
+    pub inbound: u32,
+    /// Served at a time to one peer on one protocol; the protocol allows `MAX_CONCURRENT_REQUESTS`.
+    pub inbound_per_protocol: u32,
+}
+
+impl Default for ExchangeLimits {
+    fn default() -> Self {
+        Self { inbound: 256, inbound_per_protocol: MAX_CONCURRENT_REQUESTS as u32 }
+    }
+}
+
+/// A token bucket: refilled at a steady rate, empty at worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Cells that come back in a second.
+    pub per_second: NonZeroU32,
+    /// Cells that the full bucket holds.
+    pub burst: NonZeroU32,
+}
+
+impl Quota {
+    /// `None` if either is 0.
+    #[must_use]
+    pub const fn new(per_second: u32, burst: u32) -> Option<Self> {
+        match (NonZeroU32::new(per_second), NonZeroU32::new(burst)) {
+            (Some(per_second), Some(burst)) => Some(Self { per_second, burst }),
+            (None, _) | (_, None) => None,
+        }
+    }
+
+    /// The same quota for `governor`.
+    pub(crate) const fn to_governor(self) -> governor::Quota {
+        governor::Quota::per_second(self.per_second).allow_burst(self.burst)
+    }
+}
+
+/// Token buckets. A request or chunk over its quota waits; nothing is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimits {
+    /// Requests of one peer.
+    pub requests_per_peer: Quota,
+    /// Requests of all peers.
+    pub requests: Quota,
+    /// KiB sent to one peer in answers.
+    pub egress_kib_per_peer: Quota,
+    /// KiB sent to all peers in answers.
+    pub egress_kib: Quota,
+    /// KiB taken from all peers in answers to our requests; reading pauses while it is used up.
+    pub ingress_kib: Quota,
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        let mib = 1024;
+        Self {
+            requests_per_peer: quota(64, 128),
+            requests: quota(1024, 2048),
+            egress_kib_per_peer: quota(512 * mib, 512 * mib),
+            egress_kib: quota(2048 * mib, 2048 * mib),
+            ingress_kib: quota(2048 * mib, 2048 * mib),
+        }
+    }
+}
+
+/// Time limits. Those of an exchange look at its progress, never at its whole length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Connecting: transport, encryption, multiplexing.
+    pub connect: Duration,
+    /// From a connection to statuses exchanged both ways.
+    pub handshake: Duration,
+    /// Waiting for one of our own permits for a peer and protocol.
+    pub permit: Duration,
+    /// Opening a stream and writing, or reading, a request.
+    pub request: Duration,
+    /// From a request to the first byte of the first chunk.
+    pub first_byte: Duration,
+    /// Without any byte: between two chunks, and within one. A responder over its quota withholds chunks, so this is
+    /// to be generous.
+    pub idle: Duration,
+    /// What a chunk may take beyond its size over `minimum_rate`.
+    pub grace: Duration,
+    /// Bytes per second below which a reader or a writer of a chunk is cut off.
+    pub minimum_rate: NonZeroU32,
+    /// Saying goodbye.
+    pub goodbye: Duration,
+    /// Exchanges that are under way when the node stops.
+    pub drain: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
+            permit: Duration::from_secs(30),
+            request: Duration::from_secs(10),
+            first_byte: Duration::from_secs(15),
+            idle: Duration::from_secs(30),
+            grace: Duration::from_secs(10),
+            minimum_rate: nonzero(16 * 1024),
+            goodbye: Duration::from_secs(2),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// A limit under which the node could not do its work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LimitsError {
+    /// A count that must be at least 1 is 0.
+    #[error("{name} must be at least 1")]
+    Zero {
+        /// The setting.
+        name: &'static str,
+    },
+    /// A part is larger than the whole.
+    #[error("{name} is {part}, more than the {whole} of {whole_name}")]
+    PartAboveWhole {
+        /// The setting that is too large.
+        name: &'static str,
+        /// Its value.
+        part: u32,
+        /// The setting that it is a part of.
+        whole_name: &'static str,
+        /// Its value.
+        whole: u32,
+    },
+    /// A byte quota that never lets one blob sidecar through.
+    #[error("{name} holds {burst} KiB, one blob sidecar needs {LARGEST_FIXED_ITEM_KIB} KiB")]
+    QuotaBelowItem {
+        /// The setting.
+        name: &'static str,
+        /// Its bucket size in KiB.
+        burst: u32,
+    },
+    /// A percentage outside 1 to 100.
+    #[error("{name} is {value}, must be 1 to 100 percent")]
+    Percent {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: u8,
+    },
+    /// A duration of zero.
+    #[error("{name} must be longer than 0")]
+    NoTime {
+        /// The setting.
+        name: &'static str,
+    },
+    /// Fewer streams per connection than a conforming peer may open.
+    #[error("connections.streams is {value}, a peer may open {minimum} at a time")]
+    TooFewStreams {
+        /// Its value.
+        value: u32,
+        /// What the protocol allows: both directions of all methods, and libp2p's own.
+        minimum: u32,
+    },
+}
+
+/// Streams that a conforming connection has at most: exchanges of all methods both ways, and as many again for
+/// libp2p's own protocols and for streams that are closing.
+const CONFORMING_STREAMS: u32 = 2 * (MAX_CONCURRENT_REQUESTS * Method::ALL.len()) as u32;
+
+impl Limits {
+    /// Checks that the limits leave room for at least one legal use of everything.
+    ///
+    /// # Errors
+    /// The first [`LimitsError`] found.
+    pub fn check(&self) -> Result<(), LimitsError> {
+        self.connections.check()?;
+        self.exchanges.check()?;
+        self.rates.check()
+    }
+}
+
+impl ConnectionLimits {
+    fn check(&self) -> Result<(), LimitsError> {
+        for (name, value) in [
+            ("connections.total", self.total),
+            ("connections.per_peer", self.per_peer),
+            ("connections.pending_inbound", self.pending_inbound),
+            ("connections.pending_outbound", self.pending_outbound),
+        ] {
+            at_least_one(name, value)?;
+        }
+        for (name, part) in [("connections.inbound", self.inbound), ("connections.outbound", self.outbound)] {
+            if part > self.total {
+                let (whole_name, whole) = ("connections.total", self.total);
+                return Err(LimitsError::PartAboveWhole { name, part, whole_name, whole });
+            }
+        }
+        if self.streams < CONFORMING_STREAMS {
+            return Err(LimitsError::TooFewStreams { value: self.streams, minimum: CONFORMING_STREAMS });
+        }
+        let (name, value) = ("connections.memory_percent", self.memory_percent);
+        if (1..=100).contains(&value) { Ok(()) } else { Err(LimitsError::Percent { name, value }) }
+    }
+}
+
+impl ExchangeLimits {
+    fn check(&self) -> Result<(), LimitsError> {
+        at_least_one("exchanges.inbound", self.inbound)?;
+        at_least_one("exchanges.inbound_per_protocol", self.inbound_per_protocol)?;
+        if self.inbound_per_protocol > self.inbound {
+            return Err(LimitsError::PartAboveWhole {
+                name: "exchanges.inbound_per_protocol",
+                part: self.inbound_per_protocol,
+                whole_name: "exchanges.inbound",
+                whole: self.inbound,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl RateLimits {
+    fn check(&self) -> Result<(), LimitsError> {
+        for (name, quota) in [
+            ("rates.egress_kib_per_peer", self.egress_kib_per_peer),
+            ("rates.egress_kib", self.egress_kib),
+            ("rates.ingress_kib", self.ingress_kib),
+        ] {
+            let burst = quota.burst.get();
+            if burst < LARGEST_FIXED_ITEM_KIB {
+                return Err(LimitsError::QuotaBelowItem { name, burst });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Timeouts {
+    /// Checks that nothing is given no time at all.
+    ///
+    /// # Errors
+    /// [`LimitsError::NoTime`].
+    pub fn check(&self) -> Result<(), LimitsError> {
+        for (name, value) in [
+            ("timeouts.connect", self.connect),
+            ("timeouts.handshake", self.handshake),
+            ("timeouts.permit", self.permit),
+            ("timeouts.request", self.request),
+            ("timeouts.first_byte", self.first_byte),
+            ("timeouts.idle", self.idle),
+            ("timeouts.grace", self.grace),
+            ("timeouts.goodbye", self.goodbye),
+            ("timeouts.drain", self.drain),
+        ] {
+            if value.is_zero() {
+                return Err(LimitsError::NoTime { name });
+            }
+        }
+        Ok(())
+    }
+}
+
+const fn at_least_one(name: &'static str, value: u32) -> Result<(), LimitsError> {
+    if value == 0 { Err(LimitsError::Zero { name }) } else { Ok(()) }
+}
+
+/// `value`, or 1 in place of 0; for constants.
+const fn nonzero(value: u32) -> NonZeroU32 {
+    match NonZeroU32::new(value) {
+        Some(value) => value,
+        None => NonZeroU32::MIN,
+    }
+}
+
+const fn quota(per_second: u32, burst: u32) -> Quota {
+    Quota { per_second: nonzero(per_second), burst: nonzero(burst) }
+}
+
+#[cfg(test)]
+mod tests;

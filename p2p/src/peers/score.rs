@@ -1,0 +1,151 @@
+//! A score that offences lower and time heals.
+
+use std::time::{Duration, Instant};
+
+use super::Offence;
+
+/// What scores lead to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScoreRules {
+    /// Time in which a score comes half-way back to 0.
+    pub half_life: Duration,
+    /// At or below this score a peer is disconnected, and may come back.
+    pub disconnect_at: f64,
+    /// At or below this score a peer is banned.
+    pub ban_at: f64,
+    /// How long a ban lasts.
+    pub ban_for: Duration,
+}
+
+impl Default for ScoreRules {
+    fn default() -> Self {
+        Self {
+            half_life: Duration::from_secs(600),
+            disconnect_at: -50.0,
+            ban_at: -100.0,
+            ban_for: Duration::from_secs(3600),
+        }
+    }
+}
+
+/// What follows from an offence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Keep,
+    Disconnect,
+    Ban { until: Instant },
+}
+
+/// Scores lower than twice the ban threshold are held there, so that a ban can be outlived.
+const FLOOR_FACTOR: f64 = 2.0;
+
+/// 0 at best.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Score {
+    value: f64,
+    at: Instant,
+}
+
+impl Score {
+    pub(crate) const fn new(now: Instant) -> Self {
+        Self { value: 0.0, at: now }
+    }
+
+    /// The score at `now`: decays exponentially towards 0.
+    pub(crate) fn value(&self, now: Instant, rules: &ScoreRules) -> f64 {
+        let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
+        let half_life = rules.half_life.as_secs_f64().max(f64::MIN_POSITIVE);
+        self.value * (-elapsed / half_life).exp2()
+    }
+
+    /// Charges `offence`.
+    pub(crate) fn charge(&mut self, offence: Offence, now: Instant, rules: &ScoreRules) -> Verdict {
+        let floor = rules.ban_at * FLOOR_FACTOR;
+        self.value = (self.value(now, rules) - offence.price()).max(floor);
+        self.at = now;
+        if self.value <= rules.ban_at {
+            Verdict::Ban { until: now + rules.ban_for }
+        } else if self.value <= rules.disconnect_at {
+            Verdict::Disconnect
+        } else {
+            Verdict::Keep
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::*;
+
+    const RULES: ScoreRules = ScoreRules {
+        half_life: Duration::from_secs(600),
+        disconnect_at: -50.0,
+        ban_at: -100.0,
+        ban_for: Duration::from_secs(3600),
+    };
+
+    #[test]
+    fn price_table() {
+        let prices: Vec<_> = Offence::ALL.iter().map(|offence| (offence.name(), offence.price())).collect();
+        assert_eq!(
+            prices,
+            [
+                ("invalid_data", 100.0),
+                ("invalid_announcement", 50.0),
+                ("unrequested", 50.0),
+                ("malformed", 50.0),
+                ("oversized", 20.0),
+                ("too_many_chunks", 20.0),
+                ("invalid_request", 10.0),
+                ("too_many_streams", 5.0),
+                ("slow_reader", 5.0),
+                ("no_handshake", 5.0),
+                ("timeout", 2.0),
+                ("reset", 2.0),
+                ("truncated", 2.0),
+            ]
+        );
+    }
+
+    #[test]
+    fn wrong_data_bans_at_once_and_broken_framing_at_the_second_time() {
+        let now = Instant::now();
+        let ban = Verdict::Ban { until: now + RULES.ban_for };
+        assert_eq!(Score::new(now).charge(Offence::InvalidData, now, &RULES), ban);
+        let mut score = Score::new(now);
+        assert_eq!(score.charge(Offence::Malformed, now, &RULES), Verdict::Disconnect);
+        assert_eq!(score.charge(Offence::Malformed, now, &RULES), ban);
+    }
+
+    #[test]
+    fn score_decays_by_half_in_a_half_life_and_is_clamped() {
+        let now = Instant::now();
+        let mut score = Score::new(now);
+        for _ in 0..100 {
+            score.charge(Offence::InvalidData, now, &RULES);
+        }
+        assert_eq!(score.value(now, &RULES), -200.0);
+        let later = score.value(now + RULES.half_life, &RULES);
+        assert!((later + 100.0).abs() < 1e-9, "{later}");
+        assert!(score.value(now + RULES.half_life * 40, &RULES) > -1e-6);
+    }
+
+    #[test]
+    fn occasional_timeouts_never_disconnect() {
+        let mut now = Instant::now();
+        let mut score = Score::new(now);
+        for _ in 0..10_000 {
+            now += Duration::from_secs(60);
+            assert_eq!(score.charge(Offence::Timeout, now, &RULES), Verdict::Keep);
+        }
+    }
+
+    #[test]
+    fn time_that_goes_backwards_does_not_raise_a_penalty() {
+        let now = Instant::now() + Duration::from_secs(10);
+        let mut score = Score::new(now);
+        score.charge(Offence::Malformed, now, &RULES);
+        assert_eq!(score.value(now - Duration::from_secs(5), &RULES), -50.0);
+    }
+}

@@ -1,0 +1,136 @@
+//! The server's side of exchanges: admits streams, answers them, and tells the service what it learned.
+//!
+//! Bounds: so many exchanges in all and per peer and protocol, each with a request within the bounds of its method and
+//! one item; a stream beyond the total is reset, one beyond its peer's share is told so.
+
+mod answer;
+mod request;
+mod write;
+
+use std::sync::Arc;
+
+use lapis_protocol_spec::{GoodbyeReason, Method, Status};
+use libp2p::PeerId;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    task::{JoinError, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Offence, Provider, ServiceError, Timeouts,
+    handle::OwnStatus,
+    limiter::Limiter,
+    limits::ExchangeLimits,
+    metrics::{Metrics, Side},
+    permits::{KeyedPermit, KeyedPermits},
+    streams::Inbound,
+};
+
+use answer::Answer;
+
+/// What the service learns from requests of others.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    /// A peer told its status, and was told ours.
+    Status(PeerId, Status),
+    /// A peer leaves.
+    Goodbye(PeerId, GoodbyeReason),
+    /// A peer did something wrong.
+    Offence(PeerId, Offence),
+}
+
+/// What all exchanges share.
+#[derive(Debug, Clone)]
+pub(crate) struct Context {
+    pub(crate) provider: ProviderRef,
+    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) own_status: watch::Receiver<OwnStatus>,
+    pub(crate) notices: mpsc::Sender<Notice>,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) metrics: Metrics,
+}
+
+/// The node's provider.
+#[derive(Clone)]
+pub(crate) struct ProviderRef(pub(crate) Arc<dyn Provider>);
+
+impl std::fmt::Debug for ProviderRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Provider")
+    }
+}
+
+/// Permission to serve one exchange, shared with the thread that reads for it, and given back when both are done.
+#[derive(Debug)]
+struct Admission {
+    _total: OwnedSemaphorePermit,
+    /// `None`: over its peer's share, to be told so.
+    share: Option<KeyedPermit<(PeerId, Method)>>,
+}
+
+/// Accepts streams and runs a task for each.
+#[derive(Debug)]
+pub(crate) struct Server {
+    context: Context,
+    inbound: mpsc::Receiver<Inbound>,
+    total: Arc<Semaphore>,
+    shares: KeyedPermits<(PeerId, Method)>,
+    tasks: JoinSet<()>,
+}
+
+impl Server {
+    pub(crate) fn new(context: Context, inbound: mpsc::Receiver<Inbound>, limits: &ExchangeLimits) -> Self {
+        Self {
+            context,
+            inbound,
+            total: Arc::new(Semaphore::new(limits.inbound as usize)),
+            shares: KeyedPermits::new(limits.inbound_per_protocol as usize),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Serves until `stop`, then lets what is under way come to its end, within the time for it.
+    ///
+    /// # Errors
+    /// [`ServiceError::Panicked`] if answering a request panicked.
+    pub(crate) async fn run(mut self, stop: CancellationToken) -> Result<(), ServiceError> {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(inbound) = self.inbound.recv() => self.admit(inbound),
+                Some(ended) = self.tasks.join_next() => check(ended)?,
+            }
+        }
+        let drain = self.context.timeouts.drain;
+        let _ = tokio::time::timeout(drain, async {
+            while let Some(ended) = self.tasks.join_next().await {
+                check(ended)?;
+            }
+            Ok::<_, ServiceError>(())
+        })
+        .await
+        .unwrap_or(Ok(()))?;
+        Ok(())
+    }
+
+    fn admit(&mut self, inbound: Inbound) {
+        let (peer, method) = (inbound.peer, inbound.method);
+        let mut record = self.context.metrics.begin(method, Side::Server);
+        let Ok(total) = self.total.clone().try_acquire_owned() else {
+            tracing::debug!(%peer, method = method.name(), "stream reset: all exchanges are taken");
+            record.outcome("no_room");
+            return;
+        };
+        let admission = Arc::new(Admission { _total: total, share: self.shares.try_acquire((peer, method)) });
+        let answer = Answer::new(self.context.clone(), inbound, admission, record);
+        self.tasks.spawn(answer.run());
+    }
+}
+
+fn check(ended: Result<(), JoinError>) -> Result<(), ServiceError> {
+    match ended {
+        Err(error) if error.is_panic() => Err(ServiceError::Panicked("serving")),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,64 @@
+//! How bytes get from node to node: TCP with noise and yamux, QUIC, and libp2p's in-process memory transport.
+
+mod end;
+mod yamux;
+
+use std::time::Duration;
+
+use futures::future::Either;
+use libp2p::{
+    PeerId, Transport,
+    core::{
+        muxing::StreamMuxerBox,
+        transport::{Boxed, MemoryTransport, OrTransport},
+        upgrade::Version,
+    },
+    dns,
+    identity::Keypair,
+    metrics::BandwidthTransport,
+    noise, quic, tcp,
+};
+use prometheus_client::registry::Registry;
+
+use crate::{StartError, limits::ConnectionLimits};
+
+/// Bytes that one QUIC stream may have received and not yet read. yamux starts at 256 KiB and finds its own.
+const QUIC_STREAM_WINDOW: u32 = 4 * 1024 * 1024;
+
+/// Builds every transport under one roof. Addresses decide which of them is used.
+pub(crate) fn build(
+    keypair: &Keypair,
+    limits: &ConnectionLimits,
+    timeout: Duration,
+    registry: &mut Registry,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, StartError> {
+    let noise = noise::Config::new(keypair)?;
+    let yamux = yamux::Config::new(limits.streams, limits.receive_window);
+    let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise.clone())
+        .multiplex(yamux.clone())
+        .timeout(timeout);
+    let memory = MemoryTransport::new().upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux).timeout(timeout);
+    let quic = quic::tokio::Transport::new(quic_config(keypair, limits, timeout));
+    let streams = OrTransport::new(tcp, memory).map(|either, _| match either {
+        Either::Left((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
+        Either::Right((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
+    });
+    let all = OrTransport::new(quic, streams).map(|either, _| match either {
+        Either::Left((peer, connection)) => (peer, StreamMuxerBox::new(connection)),
+        Either::Right(connection) => connection,
+    });
+    let named = dns::tokio::Transport::system(all).map_err(StartError::Dns)?;
+    let counted = BandwidthTransport::new(named, registry);
+    Ok(counted.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed())
+}
+
+fn quic_config(keypair: &Keypair, limits: &ConnectionLimits, timeout: Duration) -> quic::Config {
+    let mut config = quic::Config::new(keypair);
+    config.handshake_timeout = timeout;
+    config.max_concurrent_stream_limit = limits.streams;
+    config.max_stream_data = QUIC_STREAM_WINDOW.min(limits.receive_window);
+    config.max_connection_data = limits.receive_window;
+    config
+}

@@ -1,0 +1,185 @@
+//! yamux with bounded memory, whose streams tell an end from a break.
+//!
+//! libp2p's own wrapper lets a connection's receive windows grow to 1 GiB and reads a reset stream, or one whose
+//! connection is lost, as if it had ended. Neither will do: memory is bounded, and a stream that broke must not be
+//! taken for the end of a response.
+
+use std::{
+    collections::VecDeque,
+    future::{Ready, ready},
+    io, iter,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use futures::{AsyncRead, AsyncWrite};
+use libp2p::core::{
+    muxing::{StreamMuxer, StreamMuxerEvent},
+    upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo},
+};
+use yamux::{Connection, ConnectionError, Mode};
+
+use super::end::{Ends, Observed};
+
+/// Streams that wait until the swarm takes them; more are reset. As in libp2p's wrapper.
+const WAITING_STREAMS: usize = 256;
+
+/// Bytes that every stream may have received and not yet read, as the yamux specification has it.
+const STREAM_WINDOW: usize = yamux::DEFAULT_CREDIT as usize;
+
+/// The upgrade of a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Config(yamux::Config);
+
+impl Config {
+    /// At most `streams` at a time, which together hold at most `receive_window` bytes beyond 256 KiB each.
+    pub(super) fn new(streams: u32, receive_window: u32) -> Self {
+        let streams = streams as usize;
+        let mut config = yamux::Config::default();
+        // In this order, and at least this much: the library asserts that the total suffices for all streams.
+        config.set_max_connection_receive_window(None);
+        config.set_max_num_streams(streams);
+        let total = streams.saturating_mul(STREAM_WINDOW).saturating_add(receive_window as usize);
+        config.set_max_connection_receive_window(Some(total));
+        Self(config)
+    }
+
+    fn muxer<C: AsyncRead + AsyncWrite + Unpin>(self, socket: C, mode: Mode) -> Muxer<C> {
+        let ends = Ends::default();
+        let connection = Connection::new(Observed::new(socket, ends.clone()), self.0, mode);
+        Muxer { connection, ends, waiting: VecDeque::new() }
+    }
+}
+
+impl UpgradeInfo for Config {
+    type Info = &'static str;
+    type InfoIter = iter::Once<Self::Info>;
+
+    fn protocol_info(&self) -> Self::InfoIter {
+        iter::once("/yamux/1.0.0")
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> InboundConnectionUpgrade<C> for Config {
+    type Output = Muxer<C>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<Muxer<C>>>;
+
+    fn upgrade_inbound(self, socket: C, _: Self::Info) -> Self::Future {
+        ready(Ok(self.muxer(socket, Mode::Server)))
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> OutboundConnectionUpgrade<C> for Config {
+    type Output = Muxer<C>;
+    type Error = io::Error;
+    type Future = Ready<io::Result<Muxer<C>>>;
+
+    fn upgrade_outbound(self, socket: C, _: Self::Info) -> Self::Future {
+        ready(Ok(self.muxer(socket, Mode::Client)))
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Muxer<C> {
+    connection: Connection<Observed<C>>,
+    ends: Ends,
+    /// Streams that came while the connection was driven for other reasons.
+    waiting: VecDeque<yamux::Stream>,
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<yamux::Stream>> {
+        match ready!(self.connection.poll_next_inbound(cx)) {
+            Some(stream) => Poll::Ready(stream.map_err(to_io)),
+            None => Poll::Ready(Err(to_io(ConnectionError::Closed))),
+        }
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
+    type Substream = Substream;
+    type Error = io::Error;
+
+    fn poll_inbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Substream>> {
+        let stream = match self.waiting.pop_front() {
+            Some(stream) => stream,
+            None => ready!(self.poll_next(cx))?,
+        };
+        Poll::Ready(Ok(Substream { stream, ends: None }))
+    }
+
+    fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Substream>> {
+        let stream = ready!(self.connection.poll_new_outbound(cx)).map_err(to_io)?;
+        self.ends.watch(stream.id().val());
+        let ends = Some(self.ends.clone());
+        Poll::Ready(Ok(Substream { stream, ends }))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.connection.poll_close(cx).map_err(to_io)
+    }
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
+        let this = self.get_mut();
+        let stream = ready!(this.poll_next(cx))?;
+        if this.waiting.len() < WAITING_STREAMS {
+            this.waiting.push_back(stream);
+        } else {
+            tracing::debug!("stream reset: {WAITING_STREAMS} wait to be taken");
+        }
+        // Once more, so that the swarm takes the stream and the connection goes on.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// One stream.
+#[derive(Debug)]
+pub(super) struct Substream {
+    stream: yamux::Stream,
+    /// For streams that this side opened: whether the other side has ended them. How a stream of the other side ends
+    /// does not matter: a request says how long it is.
+    ends: Option<Ends>,
+}
+
+impl Drop for Substream {
+    fn drop(&mut self) {
+        if let Some(ends) = &self.ends {
+            ends.forget(self.stream.id().val());
+        }
+    }
+}
+
+impl AsyncRead for Substream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        let count = ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let broken = |ends: &Ends| !ends.has_ended(self.stream.id().val());
+        if count == 0 && !buf.is_empty() && self.ends.as_ref().is_some_and(broken) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl AsyncWrite for Substream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
+
+fn to_io(error: ConnectionError) -> io::Error {
+    match error {
+        ConnectionError::Io(error) => error,
+        other => io::Error::other(other),
+    }
+}
