@@ -52,7 +52,7 @@ fn blob_takes_exactly_its_length() {
     for length in [0, 131_071, 131_073] {
         assert!(Blob::from_slice(&vec![0; length]).is_none());
     }
-    assert_eq!(Blob::from_slice(&[0; BYTES_PER_BLOB]), Some(Blob::default()));
+    assert_eq!(Blob::from_slice(&vec![0; BYTES_PER_BLOB]), Some(Blob::default()));
     assert_eq!(format!("{:?}", blob(1)), "Blob(00000000..)");
 }
 

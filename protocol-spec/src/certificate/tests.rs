@@ -191,7 +191,7 @@ fn round_in_the_certificate_is_what_the_votes_sign() {
 }
 
 #[test]
-fn votes_sign_121_bytes_with_the_kind_after_the_ids() {
+fn votes_sign_113_bytes_with_the_kind_after_the_ids() {
     let bytes = VoteSigningData::signing_bytes([7; 32].into(), VoteKind::Prevote, 1, 2, [9; 32].into());
     let mut expected = Sha256::digest(b"lapis/vote/1").to_vec();
     expected.extend([7; 32]);

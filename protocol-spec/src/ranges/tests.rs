@@ -106,7 +106,7 @@ fn the_ends_of_the_numbers() {
     assert_eq!(ranges.fragments(), 2, "the last number has no range");
     assert_eq!(ranges.contiguous_from(0), 0);
     assert_eq!(ranges.contiguous_from(u64::MAX), u64::MAX - 1);
-    assert_eq!(ranges.missing(0..u64::MAX), HeightRanges::from_iter([1..u64::MAX - 1]));
+    assert_eq!(ranges.missing(0..u64::MAX).iter().collect::<Vec<_>>(), vec![1..u64::MAX - 1; 1]);
     ranges.insert(0..u64::MAX);
     assert_eq!((ranges.fragments(), ranges.count(), ranges.last()), (1, u64::MAX, Some(u64::MAX - 1)));
     ranges.remove(0..u64::MAX);

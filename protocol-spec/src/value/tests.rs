@@ -23,7 +23,7 @@ struct Twin {
 }
 
 fn filled<const N: usize>(seed: u8, position: u8) -> [u8; N] {
-    std::array::from_fn(|at| seed.wrapping_mul(31).wrapping_add(position).wrapping_add(at as u8))
+    std::array::from_fn(|at| seed.wrapping_mul(31).wrapping_add(position).wrapping_add(u8::try_from(at).unwrap()))
 }
 
 fn vector<const N: usize>(bytes: [u8; N]) -> Vector<u8, N> {
