@@ -70,40 +70,30 @@ group! {
         /// Peers whose faults are reported, but never punished.
         pub trusted_peers: Vec<PeerId> = Vec::new(),
         /// Most connections that peers have opened to us.
-        pub max_inbound_connections: NonZeroU32 = nonzero!(NonZeroU32, 100),
+        pub max_inbound_connections: NonZeroU32 = nonzero!(NonZeroU32, 96),
         /// Most connections that we have opened to peers.
-        pub max_outbound_connections: NonZeroU32 = nonzero!(NonZeroU32, 50),
+        pub max_outbound_connections: NonZeroU32 = nonzero!(NonZeroU32, 64),
         /// Most inbound connections whose handshake is under way.
         pub max_pending_inbound: NonZeroU32 = nonzero!(NonZeroU32, 32),
-        /// Most connections to one peer. Two, since both sides may dial at once.
-        pub max_connections_per_peer: NonZeroU32 = nonzero!(NonZeroU32, 2),
-        /// A connection without any exchange is closed after this time, unless it is to one of "peers".
-        pub idle_timeout: Duration = Duration::from_secs(60),
-        /// How often heights are exchanged with each peer, apart from announcements.
-        pub status_interval: Duration = Duration::from_secs(10),
+        /// Most connections to one peer: TCP and QUIC, dialed from both sides at once.
+        pub max_connections_per_peer: NonZeroU32 = nonzero!(NonZeroU32, 4),
     }
 }
 
 group! {
-    /// Requests and bytes per second. "serve" is what peers get from us, "fetch" is what we ask of them.
-    /// Who is over a limit waits; nothing is refused.
+    /// Requests and bytes per second. "serve" is what peers get from us, "fetch" is what we get from them. Who is over a
+    /// limit waits; nothing is refused.
     pub struct LimitsConfig {
         /// Requests per second that one peer is answered.
-        pub serve_requests_per_peer: NonZeroU32 = nonzero!(NonZeroU32, 20),
+        pub serve_requests_per_peer: NonZeroU32 = nonzero!(NonZeroU32, 64),
         /// Requests per second that all peers together are answered.
-        pub serve_requests_total: NonZeroU32 = nonzero!(NonZeroU32, 200),
+        pub serve_requests_total: NonZeroU32 = nonzero!(NonZeroU32, 1024),
         /// Bytes per second that one peer is sent.
-        pub serve_bytes_per_peer: ByteSize = ByteSize::mib(32),
+        pub serve_bytes_per_peer: ByteSize = ByteSize::mib(512),
         /// Bytes per second that all peers together are sent.
-        pub serve_bytes_total: ByteSize = ByteSize::mib(128),
-        /// Requests per second that we send to one peer.
-        pub fetch_requests_per_peer: NonZeroU32 = nonzero!(NonZeroU32, 20),
-        /// Requests per second that we send to all peers together.
-        pub fetch_requests_total: NonZeroU32 = nonzero!(NonZeroU32, 400),
-        /// Bytes per second that we take from one peer.
-        pub fetch_bytes_per_peer: ByteSize = ByteSize::mib(128),
+        pub serve_bytes_total: ByteSize = ByteSize::gib(2),
         /// Bytes per second that we take from all peers together.
-        pub fetch_bytes_total: ByteSize = ByteSize::mib(512),
+        pub fetch_bytes_total: ByteSize = ByteSize::gib(2),
     }
 }
 
@@ -114,31 +104,34 @@ group! {
         pub max_buffered_bytes: ByteSize = ByteSize::mib(64),
         /// Most heights that are stored ahead of import.
         pub max_heights_ahead: NonZeroU64 = nonzero!(NonZeroU64, 1000),
-        /// Most bytes of payloads and blobs that are stored ahead of import.
-        pub max_bytes_ahead: ByteSize = ByteSize::gib(4),
         /// How requests are spread over time. "adaptive": each peer has as much in flight as it delivers.
+        /// "fixed": one request at a time, 200 ms between their starts; for comparison only.
         pub pacing: Pacing = Pacing::Adaptive,
         /// Longest wait for the first chunk of a response.
-        pub first_chunk_timeout: Duration = Duration::from_secs(10),
-        /// Longest time without any byte within a response.
-        pub progress_timeout: Duration = Duration::from_secs(10),
-        /// Commands that wait for the sync engine; further ones wait with their senders.
-        pub mailbox_capacity: NonZeroUsize = nonzero!(NonZeroUsize, 50),
-        /// Decided heights that a follower inside the node may lag behind before it looks them up in the store.
-        pub synced_commit_broadcast_channel_capacity: NonZeroUsize = nonzero!(NonZeroUsize, 50),
-        /// Pause before the next look while no peer has anything that is missing. A peer's news ends it early.
-        pub wait_interval_when_no_peer_to_sync_content: Duration = Duration::from_secs(1),
-        /// Longest time for one exchange of metadata as a whole. Payloads and blobs have no such limit: what
-        /// replaces it for them are first_chunk_timeout and progress_timeout, which a slow but honest peer meets.
-        pub timeout: Duration = Duration::from_secs(30),
-        /// Heights that one request for decided values asks for. The protocol answers with at most 128.
-        pub commit_sync_batch_size: NonZeroU64 = nonzero!(NonZeroU64, 100),
-        /// Most heights between the oldest and the newest missing height that payloads and blobs are asked for at a time.
-        /// The real bound is max_buffered_bytes.
+        pub first_chunk_timeout: Duration = Duration::from_secs(15),
+        /// Longest time without any byte within a response. Peers hold chunks back to keep to their limits, so this is
+        /// to be generous.
+        pub progress_timeout: Duration = Duration::from_secs(30),
+        /// Most incomplete heights that are worked on at a time.
         pub max_blocks_per_fetch: NonZeroU64 = nonzero!(NonZeroU64, 1000),
-        /// Most bytes that one request for blobs is expected to bring, unless a single blob is larger. Responses are
-        /// read chunk by chunk, so that it bounds what one peer is asked for at a time and not any buffer.
+        /// Most bytes that one request asks for, unless a single item is larger. Responses are read chunk by chunk, so
+        /// that it sizes no buffer: it spreads the work over peers.
         pub max_fetch_response_bytes: ByteSize = ByteSize::mib(4),
+        /// Of the Soma design, without effect: one task owns the state of the sync and nothing waits in a mailbox for
+        /// it. What waits is bounded in bytes, by max_buffered_bytes.
+        pub mailbox_capacity: NonZeroUsize = nonzero!(NonZeroUsize, 50),
+        /// Of the Soma design, without effect: commits are not broadcast. Who follows them reads the newest watermark,
+        /// which cannot overflow.
+        pub synced_commit_broadcast_channel_capacity: NonZeroUsize = nonzero!(NonZeroUsize, 50),
+        /// Of the Soma design, without effect: a peer's news wakes the sync at once, and a peer that did not have what it
+        /// was asked for is left alone for a time that grows with each failure.
+        pub wait_interval_when_no_peer_to_sync_content: Duration = Duration::from_secs(1),
+        /// Of the Soma design, without effect: an exchange may take as long as it makes progress. first_chunk_timeout
+        /// and progress_timeout replace it.
+        pub timeout: Duration = Duration::from_secs(30),
+        /// Of the Soma design, without effect: requests for decided values are sized by the bytes that these take, up to
+        /// the 128 heights that the protocol allows.
+        pub commit_sync_batch_size: NonZeroU64 = nonzero!(NonZeroU64, 100),
     }
 }
 
@@ -226,6 +219,8 @@ group! {
 pub enum Pacing {
     /// Each peer has as much in flight as it delivers.
     Adaptive,
+    /// One request at a time, 200 ms between their starts.
+    Fixed,
 }
 
 /// Heights below the network's retention floor.
@@ -268,7 +263,7 @@ pub enum BlobRetention {
     All,
 }
 
-choice!(Pacing, "\"adaptive\"");
+choice!(Pacing, "\"adaptive\" or \"fixed\"");
 choice!(BelowFloor, "\"require-blobs\" or \"without-blobs\"");
 choice!(EngineKind, "\"embedded\" or \"none\"");
 choice!(LogFormat, "\"pretty\", \"json\" or \"logfmt\"");

@@ -96,7 +96,7 @@ pub enum ConfigError {
         /// The key.
         key: String,
         /// The value, or the part of it, that does not fit.
-        found: Raw,
+        found: Box<Raw>,
         /// What would be right.
         shape: &'static str,
     },
@@ -108,7 +108,7 @@ pub enum ConfigError {
         /// The value.
         value: String,
         /// The rule.
-        broken: Broken,
+        broken: Box<Broken>,
     },
 }
 
@@ -215,7 +215,7 @@ impl Layers {
             }
             Err(Refusal::UnknownKey) => Err(unknown(origin, format!("{group}.{key}"))),
             Err(Refusal::Mismatch { found, shape }) => {
-                Err(ConfigError::Mismatch { origin, key: format!("{group}.{key}"), found, shape })
+                Err(ConfigError::Mismatch { origin, key: format!("{group}.{key}"), found: Box::new(found), shape })
             }
         }
     }
@@ -239,7 +239,7 @@ impl Loaded {
         ConfigError::Rule {
             origin: self.origin(broken.group, broken.key).clone(),
             value: self.config.show(broken.group, broken.key).unwrap_or_else(|| "not set".to_owned()),
-            broken,
+            broken: Box::new(broken),
         }
     }
 }

@@ -9,8 +9,8 @@ use libp2p::{Multiaddr, multiaddr::Protocol};
 use super::{BlobRetention, Config, LimitsConfig, NetworkConfig, StorageConfig, SyncConfig, VerifyConfig};
 use crate::telemetry;
 
-/// A sidecar: a blob, its place, its commitment and its proof.
-const SIDECAR: ByteSize = ByteSize(BYTES_PER_BLOB as u64 + 112);
+/// A sidecar (a blob, its place, its commitment and its proof) in whole KiB, the unit of the limiter.
+const SIDECAR: ByteSize = ByteSize((BYTES_PER_BLOB as u64 + 112).next_multiple_of(1024));
 /// Most threads that can be asked for: more than the largest machines have.
 const MAX_THREADS: usize = 1024;
 /// Most blobs of a batch: splitting a larger one to find a culprit would take seconds.
@@ -90,25 +90,17 @@ fn limits(config: &LimitsConfig) -> Outcome {
         config.serve_requests_total,
         "serve_requests_total",
     )?;
-    within(
-        "fetch_requests_per_peer",
-        config.fetch_requests_per_peer,
-        config.fetch_requests_total,
-        "fetch_requests_total",
-    )?;
     let bytes = |key, peer: ByteSize, total: ByteSize, total_key| {
         at_least("limits", key, peer, SIDECAR, "one blob with its proof")?;
         ordered("limits", key, peer.as_u64(), total.as_u64(), total_key, total.to_string())
     };
     bytes("serve_bytes_per_peer", config.serve_bytes_per_peer, config.serve_bytes_total, "serve_bytes_total")?;
-    bytes("fetch_bytes_per_peer", config.fetch_bytes_per_peer, config.fetch_bytes_total, "fetch_bytes_total")
+    at_least("limits", "fetch_bytes_total", config.fetch_bytes_total, SIDECAR, "one blob with its proof")
 }
 
 fn sync(config: &SyncConfig) -> Outcome {
     let payload = ByteSize(MAX_PAYLOAD_BYTES as u64);
     at_least("sync", "max_buffered_bytes", config.max_buffered_bytes, payload, "the largest payload")?;
-    let buffered = config.max_buffered_bytes;
-    at_least("sync", "max_bytes_ahead", config.max_bytes_ahead, buffered, "sync.max_buffered_bytes")?;
     at_least("sync", "max_fetch_response_bytes", config.max_fetch_response_bytes, SIDECAR, "one blob with its proof")
 }
 

@@ -20,5 +20,5 @@ mod tests;
 
 pub use self::{
     routes::Views,
-    server::{BindError, ServeError, Server, bind},
+    server::{BindError, Bound, ServeError, bind},
 };

@@ -45,7 +45,7 @@ pub enum ServeError {
 
 /// A server that listens and does not answer yet.
 #[derive(Debug)]
-pub struct Server {
+pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
     max_connections: usize,
@@ -56,14 +56,14 @@ pub struct Server {
 ///
 /// # Errors
 /// [`BindError`].
-pub async fn bind(config: &HttpConfig) -> Result<Server, BindError> {
+pub async fn bind(config: &HttpConfig) -> Result<Bound, BindError> {
     let failed = |source| BindError { address: config.listen, source };
     let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    Ok(Server { listener, address, max_connections: config.max_connections.get(), timeout: config.timeout })
+    Ok(Bound { listener, address, max_connections: config.max_connections.get(), timeout: config.timeout })
 }
 
-impl Server {
+impl Bound {
     /// The address that is listened on, with the port that was chosen if none was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address

@@ -1,0 +1,212 @@
+//! The commands and their flags. Each flag can also be given by a variable of the environment.
+
+use std::{net::SocketAddr, num::NonZeroU64, path::PathBuf, time::Duration};
+
+use clap::{ArgMatches, Args, Parser, Subcommand, builder::RangedU64ValueParser, parser::ValueSource};
+use clap_complete::Shell;
+use lapis_protocol_spec::MAX_BLOBS_PER_BLOCK;
+use libp2p::Multiaddr;
+
+use crate::{
+    config::{EngineKind, Origin},
+    devnet::MAX_VALIDATORS,
+};
+
+/// Most heights that a devnet can be asked for: a day at one per 100 ms.
+const MAX_DEVNET_HEIGHTS: u64 = 864_000;
+/// Bounds of the time between two heights.
+const BLOCK_TIMES: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
+
+/// Moves execution payloads and blobs for chains whose consensus decides on metadata only.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "lapis", version, max_term_width = 120)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What can be done.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Run a whole network in this process: producers, a follower, and a node that joins late and catches up
+    Devnet(DevnetArgs),
+    /// Make the directory of a new node
+    Init(InitArgs),
+    /// Run a node
+    Run(RunArgs),
+    /// Ask a running node how it is
+    Status(StatusArgs),
+    /// Look at a node's key
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Look at a node's configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+}
+
+/// `lapis devnet`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct DevnetArgs {
+    /// Where to put the nodes' directories and devnet.json; a temporary place if not given
+    #[arg(long, value_name = "DIR", env = "LAPIS_DEVNET_DIR")]
+    pub dir: Option<PathBuf>,
+    /// Number of validators
+    #[arg(long, value_name = "N", default_value_t = 4, env = "LAPIS_DEVNET_VALIDATORS",
+        value_parser = RangedU64ValueParser::<u16>::new().range(1..=MAX_VALIDATORS as u64))]
+    pub validators: u16,
+    /// Number of heights to produce
+    #[arg(long, value_name = "N", default_value = "64", env = "LAPIS_DEVNET_HEIGHTS", value_parser = parse_heights)]
+    pub heights: NonZeroU64,
+    /// Blobs per height
+    #[arg(long, value_name = "N", default_value_t = 6, env = "LAPIS_DEVNET_BLOBS",
+        value_parser = RangedU64ValueParser::<u16>::new().range(0..=MAX_BLOBS_PER_BLOCK as u64))]
+    pub blobs: u16,
+    /// Time between two heights
+    #[arg(long, value_name = "TIME", default_value = "200ms", env = "LAPIS_DEVNET_BLOCK_TIME",
+        value_parser = parse_block_time)]
+    pub block_time: Duration,
+    /// Keep the nodes running when all is done, until interrupted
+    #[arg(long, env = "LAPIS_DEVNET_KEEP_RUNNING")]
+    pub keep_running: bool,
+}
+
+/// `lapis init`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct InitArgs {
+    /// Directory to make; it may exist if it is empty
+    #[arg(long, value_name = "DIR", env = "LAPIS_DIR")]
+    pub dir: PathBuf,
+    /// The chain's genesis file
+    #[arg(long, value_name = "FILE", env = "LAPIS_GENESIS")]
+    pub genesis: PathBuf,
+}
+
+/// `lapis run`. What is not given here comes from the environment and the directory's config.toml.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct RunArgs {
+    /// Directory that `lapis init` made
+    #[arg(long, value_name = "DIR", env = "LAPIS_DIR")]
+    pub dir: PathBuf,
+    /// Address to listen on, may be given several times [config: network.listen]
+    #[arg(long, value_name = "MULTIADDR", env = "LAPIS_LISTEN", value_delimiter = ',')]
+    pub listen: Vec<Multiaddr>,
+    /// Peer to stay connected with, may be given several times [config: network.peers]
+    #[arg(long, value_name = "MULTIADDR", env = "LAPIS_PEER", value_delimiter = ',')]
+    pub peer: Vec<Multiaddr>,
+    /// Address of metrics, health and status [config: http.listen]
+    #[arg(long, value_name = "ADDR", env = "LAPIS_HTTP")]
+    pub http: Option<SocketAddr>,
+    /// Where payloads go [config: engine.kind]
+    #[arg(long, value_name = "KIND", env = "LAPIS_ENGINE")]
+    pub engine: Option<EngineKind>,
+}
+
+/// `lapis status`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct StatusArgs {
+    /// HTTP address of the node: host and port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9651", env = "LAPIS_HTTP")]
+    pub http: String,
+    /// Print the node's own JSON, on one line
+    #[arg(long, env = "LAPIS_STATUS_JSON")]
+    pub json: bool,
+    /// Ask again every two seconds, until interrupted
+    #[arg(long, env = "LAPIS_STATUS_WATCH")]
+    pub watch: bool,
+}
+
+/// `lapis key`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum KeyCommand {
+    /// Print the peer id and the public key
+    Show(DirArgs),
+}
+
+/// `lapis config`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum ConfigCommand {
+    /// Print each value in force, and where it comes from
+    Show(DirArgs),
+}
+
+/// A node's directory.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct DirArgs {
+    /// Directory that `lapis init` made
+    #[arg(long, value_name = "DIR", env = "LAPIS_DIR")]
+    pub dir: PathBuf,
+}
+
+/// `lapis completions`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL")]
+    pub shell: Shell,
+}
+
+/// A flag of `lapis run` that was given, as a layer of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// Group of the key.
+    pub group: &'static str,
+    /// The key.
+    pub key: &'static str,
+    /// What it is set to.
+    pub values: Vec<String>,
+    /// The flag, or the variable that stands for it.
+    pub origin: Origin,
+}
+
+impl RunArgs {
+    /// The flags that were given. `matches` are those of the command, to tell flags from variables.
+    pub fn overrides(&self, matches: Option<&ArgMatches>) -> Vec<Override> {
+        let origin = |id: &str, flag: &'static str, variable: &str| match matches.and_then(|all| all.value_source(id)) {
+            Some(ValueSource::EnvVariable) => Origin::Environment(variable.to_owned()),
+            _ => Origin::Flag(flag),
+        };
+        let engine = self.engine.iter().filter_map(clap::ValueEnum::to_possible_value);
+        [
+            ("network", "listen", texts(&self.listen), origin("listen", "--listen", "LAPIS_LISTEN")),
+            ("network", "peers", texts(&self.peer), origin("peer", "--peer", "LAPIS_PEER")),
+            ("http", "listen", texts(self.http.as_slice()), origin("http", "--http", "LAPIS_HTTP")),
+            (
+                "engine",
+                "kind",
+                engine.map(|value| value.get_name().to_owned()).collect(),
+                origin("engine", "--engine", "LAPIS_ENGINE"),
+            ),
+        ]
+        .into_iter()
+        .filter(|(_, _, values, _)| !values.is_empty())
+        .map(|(group, key, values, origin)| Override { group, key, values, origin })
+        .collect()
+    }
+}
+
+fn texts(values: &[impl ToString]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}
+
+/// What is wrong with a number of heights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it must be a whole number from 2 (a node joins half way) to {MAX_DEVNET_HEIGHTS}")]
+struct NotAHeightCount;
+
+fn parse_heights(text: &str) -> Result<NonZeroU64, NotAHeightCount> {
+    let heights: NonZeroU64 = text.parse().map_err(|_| NotAHeightCount)?;
+    if (2..=MAX_DEVNET_HEIGHTS).contains(&heights.get()) { Ok(heights) } else { Err(NotAHeightCount) }
+}
+
+/// What is wrong with a block time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it must be a time from 1ms to 1h with its unit, such as 200ms or 2s")]
+struct NotABlockTime;
+
+fn parse_block_time(text: &str) -> Result<Duration, NotABlockTime> {
+    let time = humantime::parse_duration(text).map_err(|_| NotABlockTime)?;
+    if BLOCK_TIMES.contains(&time) { Ok(time) } else { Err(NotABlockTime) }
+}

@@ -1,0 +1,90 @@
+//! From a command to what does it.
+
+use std::io::{self, Write};
+
+use clap::{ArgMatches, CommandFactory};
+use libp2p::identity::Keypair;
+use tokio::runtime;
+
+use super::{
+    Cli, CliError, Command, CompletionsArgs, ConfigCommand, DirArgs, InitArgs, KeyCommand, StatusArgs, launch,
+    preflight, status,
+};
+use crate::{config::template, data_dir::DataDir};
+
+/// Does what `cli` says. `matches` are the arguments that it was made of.
+///
+/// # Errors
+/// [`CliError`], to be told on one line.
+pub fn dispatch(cli: Cli, matches: &ArgMatches) -> Result<(), CliError> {
+    match cli.command {
+        Command::Devnet(args) => launch::devnet(args),
+        Command::Init(args) => init(&args),
+        Command::Run(args) => launch::run(&args, matches.subcommand_matches("run")),
+        Command::Status(args) => ask_status(args),
+        Command::Key(KeyCommand::Show(args)) => show_key(&args),
+        Command::Config(ConfigCommand::Show(args)) => show_config(&args),
+        Command::Completions(args) => completions(&args),
+    }
+}
+
+fn init(args: &InitArgs) -> Result<(), CliError> {
+    let dir = DataDir::init(&args.dir, &args.genesis)?;
+    let genesis = dir.genesis()?;
+    let lines = [
+        ("directory", dir.root().display().to_string()),
+        ("chain", String::from_utf8_lossy(&genesis.chain_id).into_owned()),
+        ("genesis id", genesis.id().to_string()),
+        ("peer id", dir.key()?.public().to_peer_id().to_string()),
+        ("configuration", dir.config_path().display().to_string()),
+    ];
+    print(&table(&lines))
+}
+
+fn show_key(args: &DirArgs) -> Result<(), CliError> {
+    let key = DataDir::open(&args.dir)?.key()?;
+    let lines = [("peer id", key.public().to_peer_id().to_string()), ("public key", public_key_hex(&key))];
+    print(&table(&lines))
+}
+
+/// The 32 bytes of the ed25519 public key.
+fn public_key_hex(key: &Keypair) -> String {
+    match key.public().try_into_ed25519() {
+        Ok(public) => format!("0x{}", hex::encode(public.to_bytes())),
+        // Keys of other kinds are refused when they are read.
+        Err(_) => "not an ed25519 key".to_owned(),
+    }
+}
+
+fn show_config(args: &DirArgs) -> Result<(), CliError> {
+    let dir = DataDir::open(&args.dir)?;
+    let loaded = preflight::load(&dir, &[])?;
+    loaded.check_against(&dir.genesis()?)?;
+    print(&template::effective(&loaded))
+}
+
+fn completions(args: &CompletionsArgs) -> Result<(), CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "lapis", &mut script);
+    print(&String::from_utf8_lossy(&script))
+}
+
+fn ask_status(args: StatusArgs) -> Result<(), CliError> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::failed)?;
+    runtime.block_on(status::run(args))
+}
+
+/// `name  value` lines with the values under one another.
+pub(super) fn table(lines: &[(&str, String)]) -> String {
+    let width = lines.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    lines.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+}
+
+/// Writes what was asked for. A reader that has gone away (a closed pipe) has seen what it wanted.
+pub(super) fn print(text: &str) -> Result<(), CliError> {
+    let mut output = io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Output(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,129 @@
+//! The commands that run nodes: log, runtime, signals, and the node itself.
+
+use std::{env, fmt, future::Future, io, time::Duration};
+
+use clap::ArgMatches;
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
+
+use super::{CliError, DevnetArgs, Preflight, RunArgs, dispatch::print, preflight::preflight};
+use crate::{
+    chain::Chain,
+    config::{Layers, LogConfig, Origin},
+    data_dir::DataDir,
+    devnet::{self, DevnetError, DevnetOptions},
+    node::{self, Node, NodeOptions, Source, StartError},
+    shutdown, telemetry,
+};
+
+/// How long the process waits for threads that are busy when everything else has ended.
+const LAST_THREADS: Duration = Duration::from_secs(5);
+/// What a devnet logs unless told otherwise: its progress is on the terminal.
+const DEVNET_FILTER: &str = "warn";
+
+/// The nodes of a devnet did not end up where they should.
+#[derive(Debug)]
+struct DoesNotHold;
+
+impl std::error::Error for DoesNotHold {}
+
+impl fmt::Display for DoesNotHold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the devnet did not hold: the summary says what is missing")
+    }
+}
+
+/// The process cannot do what every process can.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot start the runtime")]
+struct RuntimeError(#[source] io::Error);
+
+/// `lapis run`. `matches` are those of the command.
+pub(super) fn run(args: &RunArgs, matches: Option<&ArgMatches>) -> Result<(), CliError> {
+    let checked = preflight(DataDir::open(&args.dir)?, &args.overrides(matches))?;
+    telemetry::init(&checked.loaded.config.log)?;
+    // A wrong or missing file is found here, before anything is bound or written.
+    let kzg = node::load_kzg(&checked.loaded.config.trusted_setup).map_err(CliError::bad_input)?;
+    let Preflight { dir, genesis, key, loaded } = checked;
+    let options = NodeOptions {
+        config: loaded.config,
+        chain: Chain::new(genesis),
+        keypair: key,
+        store_path: dir.store_path(),
+        kzg,
+        source: Source::Follow,
+    };
+    with_runtime(|stop| async move {
+        let node = Node::start(options, stop).await.map_err(start_error)?;
+        let handle = node.handle();
+        tracing::info!(peer = %handle.peer_id, http = ?handle.http, version = env!("CARGO_PKG_VERSION"), "node started");
+        node.run().await.map_err(CliError::failed)?;
+        tracing::info!("node stopped");
+        Ok(())
+    })
+}
+
+/// `lapis devnet`.
+pub(super) fn devnet(args: DevnetArgs) -> Result<(), CliError> {
+    let options = DevnetOptions {
+        dir: args.dir,
+        validators: usize::from(args.validators),
+        heights: args.heights,
+        blobs: u64::from(args.blobs),
+        block_time: args.block_time,
+        keep_running: args.keep_running,
+    };
+    telemetry::init(&devnet_log()?)?;
+    let shown_already = options.keep_running;
+    with_runtime(|stop| async move {
+        let summary = devnet::run(options, stop).await.map_err(devnet_error)?;
+        if !shown_already {
+            print(&format!("\n{summary}\n"))?;
+        }
+        if summary.holds() { Ok(()) } else { Err(CliError::failed(DoesNotHold)) }
+    })
+}
+
+/// The log of a devnet: as the environment says, and quiet if it says nothing.
+fn devnet_log() -> Result<LogConfig, CliError> {
+    let loaded = Layers::new().environment(env::vars_os())?.finish()?;
+    let mut log = loaded.config.log.clone();
+    if *loaded.origin("log", "filter") == Origin::Default {
+        DEVNET_FILTER.clone_into(&mut log.filter);
+    }
+    Ok(log)
+}
+
+/// Runs `task` with a token that signals cancel, and leaves no thread behind.
+fn with_runtime<F>(task: impl FnOnce(CancellationToken) -> F) -> Result<(), CliError>
+where
+    F: Future<Output = Result<(), CliError>>,
+{
+    let runtime = runtime().map_err(|error| CliError::failed(RuntimeError(error)))?;
+    let result = runtime.block_on(async {
+        let stop = CancellationToken::new();
+        shutdown::stop_on_signals(stop.clone()).map_err(|error| CliError::failed(RuntimeError(error)))?;
+        task(stop).await
+    });
+    runtime.shutdown_timeout(LAST_THREADS);
+    result
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build()
+}
+
+/// Addresses, limits and a store that does not fit are for the operator to change; the rest is not.
+fn start_error(error: StartError) -> CliError {
+    match error {
+        StartError::Network(_) | StartError::Http(_) | StartError::Open(_) => CliError::bad_input(error),
+        StartError::Store(_)
+        | StartError::EngineHead(_)
+        | StartError::NoImportedBlock(_)
+        | StartError::ImportedBlock(_) => CliError::failed(error),
+    }
+}
+
+fn devnet_error(error: DevnetError) -> CliError {
+    if error.is_bad_input() { CliError::bad_input(error) } else { CliError::failed(error) }
+}
