@@ -1,8 +1,8 @@
 //! SSZ bytes and roots of every container, and encodings that must be refused.
 
 use lapis_protocol_spec::{
-    BlobSidecar, ByteList, Bytes48, ChainLink, DecidedValue, ExecutionRequests, Genesis, HeightRange, PayloadEnvelope,
-    Status, Value,
+    BlobSidecar, ByteList, Bytes32, Bytes48, ChainLink, DecidedValue, ExecutionRequests, Genesis, HeightRange,
+    PayloadEnvelope, Status, ValidatorSet, Value,
     certificate::{VoteKind, VoteSigningData},
     encode,
     payload::requests_hash,
@@ -21,21 +21,13 @@ pub(crate) fn file() -> Result<Json, Failure> {
     let value = objects::successor(&tip, &set, 3)?;
     let decided = objects::decide(genesis.id(), value.clone(), 1, &members)?;
     let envelope = objects::envelope(&value)?;
-    let status = Status {
-        genesis_id: genesis.id(),
-        decided_height: 100,
-        decided_value_id: value.id(),
-        available_height: 99,
-        earliest_value_height: 1,
-        earliest_payload_height: 2,
-        earliest_blob_height: 50,
-    };
+    let status = status(genesis.id(), value.id());
     let signing = VoteSigningData::signing_bytes(genesis.id(), VoteKind::Precommit, 1, 1, value.id());
     let signing: VoteSigningData = lapis_protocol_spec::decode(&signing)?;
     let containers = vec![
         case("a validator", "Validator", &members.first().ok_or("no member")?.validator)?,
         case("four validators in address order", "ValidatorSet", &set)?,
-        case("a set without members (not legal, but an encoding)", "ValidatorSet", &empty_set())?,
+        case("a set without members (not legal, but an encoding)", "ValidatorSet", &ValidatorSet::default())?,
         case("a genesis", "Genesis", &genesis)?,
         case("a value without blobs", "Value", &Value { blob_kzg_commitments: Default::default(), ..value.clone() })?,
         case("a value with three commitments", "Value", &value)?,
@@ -60,8 +52,16 @@ pub(crate) fn file() -> Result<Json, Failure> {
     }))
 }
 
-fn empty_set() -> lapis_protocol_spec::ValidatorSet {
-    lapis_protocol_spec::ValidatorSet::default()
+fn status(genesis_id: Bytes32, decided_value_id: Bytes32) -> Status {
+    Status {
+        genesis_id,
+        decided_height: 100,
+        decided_value_id,
+        available_height: 99,
+        earliest_value_height: 1,
+        earliest_payload_height: 2,
+        earliest_blob_height: 50,
+    }
 }
 
 fn with_empty_requests(envelope: &PayloadEnvelope) -> Result<PayloadEnvelope, Failure> {
