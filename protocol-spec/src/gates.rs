@@ -114,7 +114,7 @@ pub enum MatchFault {
     /// None of the versioned hashes asked for, or asked for and already answered.
     #[error("versioned hash {0} was not asked for or is already answered")]
     Hash(Bytes32),
-    /// More items than asked for.
+    /// More items than asked for, or than the method has at most: for whoever counts the chunks of an exchange.
     #[error("more items than asked for")]
     TooMany,
 }

@@ -135,8 +135,8 @@ impl Kzg {
 
     /// Verifies many sidecars at once; each carries a context `C` (its sender, its request) to name a culprit by.
     ///
-    /// If the batch fails, each sidecar is verified alone, so the faulty ones are named and the others kept. That costs
-    /// a bit over twice the time of a good batch, however many are faulty. Memory: a copy of the blobs given.
+    /// If the batch fails, each sidecar is verified alone, so the faulty ones are named and the others kept. That takes
+    /// two to three times as long as a good batch, however many are faulty. Memory: a copy of the blobs given.
     pub fn verify_batch<C>(&self, batch: Vec<(C, Matched<BlobSidecar>)>) -> BatchOutcome<C> {
         let views: Vec<&Matched<BlobSidecar>> = batch.iter().map(|(_, sidecar)| sidecar).collect();
         let proofs = self.check_each(&views);
