@@ -8,6 +8,7 @@
 //! [`run`] owns the loop and nothing else; what is proposed and who votes for what is decided in
 //! [`proposal`](super::proposal) and [`vote`](super::vote).
 
+mod error;
 mod faults;
 mod seat;
 #[cfg(test)]
@@ -16,9 +17,7 @@ mod tests;
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use lapis_protocol_spec::{
-    Address, BYTES_PER_BLOB, Bytes32, CertificateFault, CommitSignature, DecidedValue, Height, Verified,
-};
+use lapis_protocol_spec::{BYTES_PER_BLOB, Bytes32, CommitSignature, DecidedValue, Height, Verified};
 use tokio::{
     sync::watch,
     task::{JoinHandle, spawn_blocking},
@@ -27,8 +26,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-pub use self::faults::{BlobCounts, Faults, LosingRounds, Outage};
 use self::seat::{Seat, SeatFault};
+pub use self::{
+    error::ConsensusError,
+    faults::{BlobCounts, Faults, LosingRounds, Outage},
+};
 use super::{
     keys::ValidatorKey,
     proposal::{BuiltProposal, ProposeError, Proposer, Tip},
@@ -87,57 +89,6 @@ pub struct Progress {
     pub bytes: u64,
     /// Rounds that failed.
     pub failed_rounds: u64,
-}
-
-/// Why a run ends before its last height.
-#[derive(Debug, thiserror::Error)]
-pub enum ConsensusError {
-    /// A port's key is none of the chain's, or has another port already.
-    #[error("{0} is not a validator of this chain or is connected twice")]
-    Port(Address),
-    /// Two thirds of the power or less are there, so no round can succeed.
-    #[error("height {height}: {online} of {total} voting power is online, more than two thirds are needed")]
-    NoQuorum {
-        /// The height.
-        height: Height,
-        /// Power online.
-        online: u64,
-        /// Power of the set that signs the height.
-        total: u64,
-    },
-    /// Too many rounds failed, though enough validators were there.
-    #[error("height {height}: no decision after {rounds} rounds")]
-    NoDecision {
-        /// The height.
-        height: Height,
-        /// Rounds tried.
-        rounds: u64,
-    },
-    /// A value was decided and no node stored the decision.
-    #[error("height {height}: no node stored the decision")]
-    NotStored {
-        /// The height.
-        height: Height,
-    },
-    /// A proposal cannot be built.
-    #[error("height {height}: {source}")]
-    Propose {
-        /// The height.
-        height: Height,
-        /// What is wrong.
-        source: ProposeError,
-    },
-    /// The certificate does not decide the value: this program contradicts itself.
-    #[error("height {height}: {source}")]
-    Certificate {
-        /// The height.
-        height: Height,
-        /// What is wrong.
-        source: CertificateFault,
-    },
-    /// The runtime is shutting down.
-    #[error("the runtime is shutting down")]
-    Stopping,
 }
 
 /// Runs consensus from `tip` on and returns the tip it reached, at the last height or when it was cancelled.
