@@ -86,7 +86,7 @@ pub enum GenesisJsonError {
 
 /// The JSON form. Integers are numbers, byte strings are hex.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with the fields of a genesis")]
 struct GenesisJson {
     chain_id: String,
     genesis_time: u64,
@@ -100,7 +100,7 @@ struct GenesisJson {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with public_key and power")]
 struct ValidatorJson {
     #[serde(with = "hex_bytes")]
     public_key: Bytes32,

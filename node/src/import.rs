@@ -13,9 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     chain::Chain,
-    execution::{
-        ExecutionEngine, ForkSchedule, ImportBlock, PayloadStatus,
-    },
+    execution::{ExecutionEngine, ForkSchedule, ImportBlock, PayloadStatus},
     feed::WatermarkFeed,
     metrics::Metrics,
     repair::RepairRequests,
@@ -136,10 +134,11 @@ impl Importer {
         };
         // Available and yet not readable as a whole: a row is damaged; it will be fetched again.
         let Some(found) = found else { return Ok(Offered::Later) };
-        let block = match ImportBlock::new(&found.decided.value, &found.payload, ForkSchedule::from(self.chain.genesis())) {
-            Ok(block) => block,
-            Err(unsupported) => return Ok(self.halt(height, unsupported.to_string())),
-        };
+        let block =
+            match ImportBlock::new(&found.decided.value, &found.payload, ForkSchedule::from(self.chain.genesis())) {
+                Ok(block) => block,
+                Err(unsupported) => return Ok(self.halt(height, unsupported.to_string())),
+            };
         let started = tokio::time::Instant::now();
         let status = self.engine.import(&block).await;
         self.metrics.import.observe(&status, started.elapsed());
@@ -171,9 +170,9 @@ impl Importer {
         Offered::Halted
     }
 
-    async fn save(&self, height: Height) -> Result<(), ImportError> {
-        let store = self.store.clone();
+    async fn save(&mut self, height: Height) -> Result<(), ImportError> {
         let head = self.engine.head().map(|head| head.to_bytes());
+        let store = self.store.clone();
         tokio::task::spawn_blocking(move || store.mark_imported(height, head.as_deref())).await??;
         self.feed.refresh();
         Ok(())

@@ -69,7 +69,9 @@ impl LocalSource {
         self.metrics.store.decided(announced.value.blob_count(), outcome.promoted);
         self.metrics.store.dropped(outcome.dropped.blobs);
         self.feed.refresh();
-        self.network.announce(&announced);
+        if let Err(error) = self.network.announce(&announced).await {
+            tracing::warn!(height = announced.height(), %error, "decided value not announced");
+        }
         Ok(())
     }
 

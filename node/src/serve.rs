@@ -3,13 +3,13 @@
 //! Never touches sync, import or consensus. What is not held whole is not served: a height with a missing blob or payload
 //! is as good as absent, and a row that fails its check ends the answer.
 
-use std::{ops::Range, vec};
+use std::{collections::HashSet, ops::Range, sync::OnceLock, vec};
 
 use lapis_p2p::{ChunkBuffer, Encoded, ItemSource, Provider, ServeError};
 use lapis_protocol_spec::{
     BlobSidecar, Bytes32, Height, HeightRange, MAX_REQUEST_HEIGHTS, MAX_REQUEST_SIDECARS, Request,
 };
-use lapis_storage::{Reader, Store, StoreError, Watermarks};
+use lapis_storage::{Reader, Store, StoreError};
 use libp2p::PeerId;
 
 use crate::repair::RepairRequests;
@@ -32,28 +32,46 @@ impl Provider for StoreProvider {
     fn serve(&self, _: PeerId, request: &Request) -> Result<Box<dyn ItemSource>, ServeError> {
         // Floors are read before the snapshot: what is pruned in between is found missing, never served by half.
         let marks = self.store.watermarks();
-        let reader = self.store.reader().map_err(|error| local(&error))?;
-        Ok(match request {
+        let reader = self.store.reader().map_err(|error| failed(&self.repairs, error))?;
+        let plan: Vec<Plan> = match request {
             Request::DecidedValuesByRange(range) => {
-                let heights = held(*range, marks.earliest_value, marks.decided, "values")?;
-                Box::new(Items { reader, plan: heights.map(Plan::Value).collect::<Vec<_>>().into_iter() })
+                held(*range, marks.earliest_value, marks.decided, "values")?.map(Plan::Value).collect()
             }
             Request::PayloadsByRange(range) => {
-                let heights = held(*range, marks.earliest_payload, marks.decided, "payloads")?;
-                let heights = whole_prefix(&reader, heights)?;
-                Box::new(Items { reader, plan: heights.map(Plan::Payload).collect::<Vec<_>>().into_iter() })
+                held(*range, marks.earliest_payload, marks.decided, "payloads")?.map(Plan::Payload).collect()
             }
             Request::BlobsByRange(range) => {
-                let plan = plan_blobs(&reader, *range, marks)?;
-                Box::new(Items { reader, plan: plan.into_iter() })
+                let heights = held(*range, marks.earliest_blob, marks.decided, "blobs")?;
+                plan_blobs(&reader, heights).map_err(|error| failed(&self.repairs, error))?
             }
-            Request::ValidatorSetByRoot(root) => by_root(reader, &[*root], Plan::ValidatorSet),
-            Request::PayloadsByRoot(ids) => by_root(reader, ids, Plan::PayloadOf),
-            Request::BlobsByRoot(hashes) => by_root(reader, hashes, Plan::Hash),
+            Request::ValidatorSetByRoot(root) => vec![Plan::ValidatorSet(*root)],
+            Request::PayloadsByRoot(ids) => distinct(ids, Plan::PayloadOf),
+            Request::BlobsByRoot(hashes) => distinct(hashes, Plan::Hash),
             Request::Status(_) | Request::Ping(_) | Request::Goodbye(_) => {
                 return Err(ServeError::InvalidRequest("not a request for data".to_owned()));
             }
-        })
+        };
+        Ok(Box::new(Items { reader, plan: plan.into_iter(), repairs: self.repairs.clone() }))
+    }
+}
+
+/// A provider for a network that is set up before its store is open. Until then requests are refused as our fault.
+#[derive(Debug, Default)]
+pub struct LateProvider(OnceLock<StoreProvider>);
+
+impl LateProvider {
+    /// Serves `provider` from now on. The first one stays.
+    pub fn set(&self, provider: StoreProvider) {
+        let _ = self.0.set(provider);
+    }
+}
+
+impl Provider for LateProvider {
+    fn serve(&self, peer: PeerId, request: &Request) -> Result<Box<dyn ItemSource>, ServeError> {
+        match self.0.get() {
+            Some(provider) => provider.serve(peer, request),
+            None => Err(ServeError::Local("starting".to_owned())),
+        }
     }
 }
 
@@ -72,6 +90,7 @@ enum Plan {
 struct Items {
     reader: Reader,
     plan: vec::IntoIter<Plan>,
+    repairs: RepairRequests,
 }
 
 impl ItemSource for Items {
@@ -84,8 +103,9 @@ impl ItemSource for Items {
 
     fn next(&mut self, out: &mut ChunkBuffer) -> Result<Option<Encoded>, ServeError> {
         for plan in self.plan.by_ref() {
-            if let Some(encoded) = read(&self.reader, plan, out)? {
-                return Ok(Some(encoded));
+            let found = read(&self.reader, plan, out).map_err(|error| failed(&self.repairs, error))?;
+            if let Some(encoded) = found {
+                return encoded.map(Some);
             }
             // By root, what is not held is left out. By range, a hole ends the answer: nothing is skipped over.
             if matches!(plan, Plan::Value(_) | Plan::Payload(_) | Plan::Blob(..)) {
@@ -96,32 +116,24 @@ impl ItemSource for Items {
     }
 }
 
-/// Reads one item into the outgoing chunk; blobs straight from the store's pages.
-fn read(reader: &Reader, plan: Plan, out: &mut ChunkBuffer) -> Result<Option<Encoded>, ServeError> {
-    let encoded = match plan {
-        Plan::Value(height) => {
-            reader.decided_value(height).map_err(|e| local(&e))?.map(|value| out.encode_item(&value))
-        }
-        Plan::Payload(height) => reader.with_payload(height, |parts| out.encode(parts)).map_err(|e| local(&e))?,
-        Plan::PayloadOf(id) => reader.payload_by_id(&id).map_err(|e| local(&e))?.map(|item| out.encode_item(&item)),
-        Plan::ValidatorSet(root) => {
-            reader.validator_set(&root).map_err(|e| local(&e))?.map(|item| out.encode_item(&item))
-        }
-        Plan::Blob(height, index) => {
-            reader.with_sidecar(height, index, |parts| out.encode(parts)).map_err(|e| local(&e))?
-        }
-        Plan::Hash(hash) => {
-            reader.with_sidecar_by_hash(&hash, |_, _, parts| out.encode(parts)).map_err(|e| local(&e))?
-        }
-    };
-    encoded.transpose()
+/// Reads one item into the outgoing chunk; blobs and payloads straight from the store's pages.
+///
+/// The outer error is the store's, the inner one that of encoding.
+fn read(reader: &Reader, plan: Plan, out: &mut ChunkBuffer) -> Result<Option<Result<Encoded, ServeError>>, StoreError> {
+    Ok(match plan {
+        Plan::Value(height) => reader.decided_value(height)?.map(|value| out.encode_item(&value)),
+        Plan::Payload(height) => reader.with_payload(height, |parts| out.encode(parts))?,
+        Plan::PayloadOf(id) => reader.payload_by_id(&id)?.map(|item| out.encode_item(&item)),
+        Plan::ValidatorSet(root) => reader.validator_set(&root)?.map(|item| out.encode_item(&item)),
+        Plan::Blob(height, index) => reader.with_sidecar(height, index, |parts| out.encode(parts))?,
+        Plan::Hash(hash) => reader.with_sidecar_by_hash(&hash, |_, _, parts| out.encode(parts))?,
+    })
 }
 
 /// An answer by roots or hashes; one asked for twice is answered once.
-fn by_root(reader: Reader, roots: &[Bytes32], plan: fn(Bytes32) -> Plan) -> Box<dyn ItemSource> {
-    let mut seen = std::collections::HashSet::with_capacity(roots.len());
-    let plan: Vec<Plan> = roots.iter().filter(|root| seen.insert(**root)).copied().map(plan).collect();
-    Box::new(Items { reader, plan: plan.into_iter() })
+fn distinct(roots: &[Bytes32], plan: fn(Bytes32) -> Plan) -> Vec<Plan> {
+    let mut seen = HashSet::with_capacity(roots.len());
+    roots.iter().filter(|root| seen.insert(**root)).copied().map(plan).collect()
 }
 
 /// The part of `range` that lies in `first..=last`, at most [`MAX_REQUEST_HEIGHTS`] of it.
@@ -139,25 +151,15 @@ fn held(range: HeightRange, first: Height, last: Height, what: &str) -> Result<R
     Ok(heights.start..heights.end.min(most).min(last.saturating_add(1)))
 }
 
-/// The heights of the range up to the first one of which something is missing.
-fn whole_prefix(reader: &Reader, heights: Range<Height>) -> Result<Range<Height>, ServeError> {
-    for height in heights.clone() {
-        if !reader.has_height_whole(height).map_err(|error| local(&error))? {
-            return Ok(heights.start..height);
-        }
-    }
-    Ok(heights)
-}
-
 /// All sidecars of the heights that fit into one answer: whole heights only, at least one.
-fn plan_blobs(reader: &Reader, range: HeightRange, marks: Watermarks) -> Result<Vec<Plan>, ServeError> {
+fn plan_blobs(reader: &Reader, heights: Range<Height>) -> Result<Vec<Plan>, StoreError> {
     let mut plan = Vec::new();
-    for height in held(range, marks.earliest_blob, marks.decided, "blobs")? {
-        if !reader.has_height_whole(height).map_err(|error| local(&error))? {
+    for height in heights {
+        if !reader.has_blobs_whole(height)? {
             break;
         }
-        let Some(value) = reader.decided_value(height).map_err(|error| local(&error))? else { break };
-        let count = value.value.blob_count();
+        let Some(value) = reader.identified_value(height)? else { break };
+        let count = value.value().blob_count();
         if !plan.is_empty() && plan.len() + count > MAX_REQUEST_SIDECARS {
             break;
         }
@@ -166,8 +168,11 @@ fn plan_blobs(reader: &Reader, range: HeightRange, marks: Watermarks) -> Result<
     Ok(plan)
 }
 
-/// The store's failures are ours; the log has the details, the peer only learns that.
-fn local(error: &StoreError) -> ServeError {
-    tracing::error!(%error, "cannot serve from the store");
+/// The store's failures are ours; the log has the details, the peer only learns that. Damaged rows are to be mended.
+fn failed(repairs: &RepairRequests, error: StoreError) -> ServeError {
+    match error {
+        StoreError::Damaged(damage) => repairs.report(damage),
+        error => tracing::error!(%error, "cannot serve from the store"),
+    }
     ServeError::Local("the store cannot be read".to_owned())
 }

@@ -4,9 +4,7 @@
 //! from a consensus engine in the same process, over the channel defined here: each command is acknowledged after the
 //! node's store has committed it, so that an engine never announces what is not yet durable.
 
-use lapis_protocol_spec::{
-    BlobSidecar, DecidedValue, Height, PayloadEnvelope, Verified, matching::IdentifiedValue,
-};
+use lapis_protocol_spec::{BlobSidecar, DecidedValue, Height, PayloadEnvelope, Verified, matching::IdentifiedValue};
 use tokio::sync::{mpsc, oneshot};
 
 /// Commands that may wait for the node at a time: consensus decides one height at a time, so this is generous.

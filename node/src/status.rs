@@ -140,12 +140,16 @@ pub struct PeerView {
     pub score: f64,
     /// Whether the configuration trusts this peer.
     pub trusted: bool,
-    /// Requests to it that are under way.
-    pub requests_in_flight: usize,
+    /// What it did wrong last; absent if nothing is known.
+    pub last_fault: Option<String>,
+    /// Seconds until it may connect again; absent unless it is banned.
+    pub banned_for_seconds: Option<u64>,
     /// Last measured round trip, in milliseconds.
     pub round_trip_ms: Option<u64>,
-    /// Verified bytes received from it since it connected.
-    pub verified_bytes: u64,
+    /// Bytes received from it in exchanges.
+    pub bytes_in: u64,
+    /// Bytes sent to it in exchanges.
+    pub bytes_out: u64,
 }
 
 /// Who opened a connection.

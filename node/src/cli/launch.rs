@@ -56,7 +56,8 @@ pub(super) fn run(args: &RunArgs, matches: Option<&ArgMatches>) -> Result<(), Cl
     with_runtime(|stop| async move {
         let node = Node::start(options, stop).await.map_err(start_error)?;
         let handle = node.handle();
-        tracing::info!(peer = %handle.peer_id, http = ?handle.http, version = env!("CARGO_PKG_VERSION"), "node started");
+        let http = handle.http.map(tracing::field::display);
+        tracing::info!(peer = %handle.peer_id, addresses = ?handle.addresses(), http, "node started");
         node.run().await.map_err(CliError::failed)?;
         tracing::info!("node stopped");
         Ok(())

@@ -1,13 +1,29 @@
 //! A whole network in one process.
 
+mod agreement;
 pub mod blobs;
+mod ceiling;
 pub mod chain_maker;
 pub mod consensus;
 pub mod keys;
+mod network;
+mod options;
 mod parallel;
+mod progress;
 pub mod proposal;
+mod run;
 pub mod spec;
+mod summary;
 pub mod vote;
+
+pub use self::{
+    agreement::{Disagreement, compare},
+    ceiling::{Ceiling, measure},
+    network::MemberError,
+    options::{DevnetOptions, MAX_VALIDATORS, OptionsFault},
+    run::{DevnetError, run},
+    summary::{NodeSummary, Summary},
+};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

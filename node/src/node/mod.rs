@@ -3,27 +3,25 @@
 mod report;
 mod settings;
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use lapis_p2p::{Events, Handle, Service};
-use lapis_protocol_spec::{Kzg, Status};
+use lapis_protocol_spec::{Height, Kzg};
 use lapis_storage::{OpenError, Store, StoreError};
 use libp2p::{Multiaddr, PeerId, identity::Keypair};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use self::settings::{SetupError, load_kzg};
 use self::report::Reporter;
+pub use self::settings::{SetupError, load_kzg};
 use crate::{
     chain::Chain,
     config::{Config, EngineKind},
-    execution::{Embedded, ExecutionEngine, Head, HeadFormatError, NoEngine},
+    execution::{
+        Embedded, ExecutionEngine, ForkSchedule, Head, HeadFormatError, ImportBlock, ImportFault, NoEngine,
+        embedded::head_at,
+    },
     feed::WatermarkFeed,
     http,
     import::{ImportState, Importer},
@@ -31,7 +29,7 @@ use crate::{
     metrics::Metrics,
     prune::Pruner,
     repair::{RepairRequests, Repaired, Repairer},
-    serve::StoreProvider,
+    serve::{LateProvider, StoreProvider},
     shutdown::{Stage, Supervisor, TaskFailure},
     source::SourceCommands,
     status::{NodeStatus, PeerView},
@@ -85,6 +83,12 @@ pub enum StartError {
     /// The engine's head in the store makes no sense.
     #[error("the engine's head in the store cannot be used: {0}")]
     EngineHead(#[from] HeadFormatError),
+    /// The engine kept nothing, and the block that was imported last is not there to start from.
+    #[error("the block at the imported height {0} is not in the store, so the embedded engine cannot go on from it")]
+    NoImportedBlock(Height),
+    /// The block that was imported last is not one that the embedded engine takes.
+    #[error("the embedded engine cannot go on from the imported block: {0}")]
+    ImportedBlock(#[from] ImportFault),
 }
 
 /// What the outside may know and do of a running node. Cheap to clone.
@@ -175,15 +179,16 @@ impl Parts {
             true => Some(http::bind(&options.config.http).await?),
             false => None,
         };
-        // The provider needs the store, which must not be created before the network's sockets are bound.
-        let bound = Service::bind(settings::network(&options.config), options.keypair.clone(), &mut registry).await?;
-        let genesis = options.chain.genesis();
-        let store = Store::open(&options.store_path, genesis, settings::store(&options.config))?;
+        // The store is created only after all sockets are bound, and nobody is answered before it is there.
+        let provider = Arc::new(LateProvider::default());
+        let (network_config, chain) = (settings::network(&options.config), &options.chain);
+        let (mut service, network, events) =
+            Service::new(network_config, &options.keypair, *chain.id(), provider.clone(), &mut registry)?;
+        service.bind().await?;
+        let store = Store::open(&options.store_path, chain.genesis(), settings::store(&options.config))?;
         let feed = WatermarkFeed::new(store.clone());
         let (repairer, repairs, repaired) = Repairer::new(store.clone(), feed.clone(), metrics.clone());
-        let provider = Arc::new(StoreProvider::new(store.clone(), repairs.clone()));
-        let status = Status { genesis_id: *options.chain.id(), ..Status::default() };
-        let (service, network, events) = bound.start(status, provider);
+        provider.set(StoreProvider::new(store.clone(), repairs.clone()));
         let engine = engine(&options, &store)?;
         Ok(Self {
             options,
@@ -253,6 +258,7 @@ impl Parts {
             import,
             status,
             peers,
+            traffic: (0, 0),
         };
         supervisor.spawn(Stage::Outside, "report", |stop| reporter.run(stop));
         let importer = Importer {
@@ -292,12 +298,23 @@ fn engine(options: &NodeOptions, store: &Store) -> Result<Box<dyn ExecutionEngin
     Ok(match options.config.engine.kind {
         EngineKind::None => Box::new(NoEngine),
         EngineKind::Embedded => {
-            let genesis = options.chain.genesis();
             let head = match store.engine_head()? {
                 Some(bytes) => Head::from_bytes(&bytes)?,
-                None => Head::genesis(genesis.execution_block_hash.0.into(), genesis.genesis_time),
+                None => first_head(&options.chain, store)?,
             };
             Box::new(Embedded::new(head))
         }
     })
+}
+
+/// Where the embedded engine starts that has kept nothing yet: at genesis, or at what another engine imported last.
+fn first_head(chain: &Chain, store: &Store) -> Result<Head, StartError> {
+    let genesis = chain.genesis();
+    let imported = store.watermarks().imported;
+    if imported == 0 {
+        return Ok(Head::genesis(genesis.execution_block_hash.0.into(), genesis.genesis_time));
+    }
+    let found = store.get_for_import(imported)?.ok_or(StartError::NoImportedBlock(imported))?;
+    let block = ImportBlock::new(&found.decided.value, &found.payload, ForkSchedule::from(genesis));
+    Ok(head_at(&block.map_err(|_| StartError::NoImportedBlock(imported))?)?)
 }

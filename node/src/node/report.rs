@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lapis_p2p::Handle;
+use lapis_p2p::{self as network, Handle, PeerInfo};
 use lapis_protocol_spec::Status;
 use lapis_storage::{Store, Watermarks};
 use tokio::sync::watch;
@@ -37,6 +37,8 @@ pub(super) struct Reporter {
     pub(super) import: watch::Receiver<ImportState>,
     pub(super) status: watch::Sender<NodeStatus>,
     pub(super) peers: watch::Sender<Vec<PeerView>>,
+    /// Bytes received and sent in exchanges with the peers that are known now.
+    pub(super) traffic: (u64, u64),
 }
 
 /// Verified blobs at a moment, for a rate.
@@ -68,7 +70,7 @@ impl Reporter {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 Ok(()) = watermarks.changed() => {}
-                _ = interval.tick() => self.renew_slowly(),
+                _ = interval.tick() => self.renew_slowly().await,
             }
             let marks = *watermarks.borrow_and_update();
             self.metrics.store.watermarks(&marks);
@@ -79,12 +81,15 @@ impl Reporter {
     }
 
     /// What takes a look at the store or at every peer.
-    fn renew_slowly(&self) {
+    async fn renew_slowly(&mut self) {
         if let Ok(stats) = self.store.stats() {
             self.metrics.store.stats(&stats);
         }
-        let views = self.network.peers().into_iter().map(|peer| view(&peer)).collect();
-        self.peers.send_replace(views);
+        let Ok(peers) = self.network.peers().await else { return };
+        self.traffic = peers.iter().fold((0, 0), |(received, sent), peer| {
+            (received.saturating_add(peer.bytes_in), sent.saturating_add(peer.bytes_out))
+        });
+        self.peers.send_replace(peers.iter().map(view).collect());
     }
 
     /// Tells peers what this node has.
@@ -106,7 +111,7 @@ impl Reporter {
         let import = self.import.borrow().clone();
         let stall = import_stall(&import).or_else(|| sync.stall.as_ref().map(sync_stall));
         self.metrics.sync.stalled(stall.as_ref());
-        let (bytes_in, bytes_out) = self.network.traffic();
+        let (bytes_in, bytes_out) = self.traffic;
         let behind = sync.target.saturating_sub(marks.imported);
         self.status.send_modify(|status| {
             status.addresses = self.network.listen_addresses();
@@ -183,11 +188,12 @@ fn sync_stall(blocked: &Blocked) -> Stall {
     }
 }
 
-fn view(peer: &lapis_p2p::PeerInfo) -> PeerView {
+fn view(peer: &PeerInfo) -> PeerView {
+    let outbound = peer.connections.iter().any(|connection| connection.direction == network::Direction::Outbound);
     PeerView {
         peer_id: peer.peer,
-        addresses: peer.addresses.clone(),
-        direction: if peer.outbound { Direction::Outbound } else { Direction::Inbound },
+        addresses: peer.connections.iter().map(|connection| connection.address.clone()).collect(),
+        direction: if outbound { Direction::Outbound } else { Direction::Inbound },
         agent: peer.agent.clone().unwrap_or_default(),
         claims: peer.status.map(|status| PeerClaims {
             decided_height: status.decided_height,
@@ -198,8 +204,10 @@ fn view(peer: &lapis_p2p::PeerInfo) -> PeerView {
         }),
         score: peer.score,
         trusted: peer.trusted,
-        requests_in_flight: peer.requests_in_flight,
+        last_fault: peer.last_fault.map(|fault| fault.offence.name().to_owned()),
+        banned_for_seconds: peer.banned_for.map(|left| left.as_secs()),
         round_trip_ms: peer.round_trip.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
-        verified_bytes: peer.bytes_in,
+        bytes_in: peer.bytes_in,
+        bytes_out: peer.bytes_out,
     }
 }

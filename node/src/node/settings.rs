@@ -2,12 +2,12 @@
 
 use std::{num::NonZeroU32, sync::Arc};
 
-use lapis_p2p::{Config as NetworkSettings, Quota};
+use lapis_p2p::{Config as NetworkSettings, limits::Quota};
 use lapis_protocol_spec::{Genesis, Kzg, KzgSetupError};
 use lapis_storage::StoreConfig;
 
 use crate::{
-    config::{BelowFloor, BlobRetention, ByteSize, Config, LimitsConfig, Pacing as PacingKind, TrustedSetupConfig},
+    config::{BelowFloor, BlobRetention, ByteSize, Config, Pacing as PacingKind, TrustedSetupConfig},
     prune::Retention,
     sync::{
         PipelineConfig, SyncConfig,
@@ -116,9 +116,8 @@ pub enum SetupError {
 pub fn load_kzg(config: &TrustedSetupConfig) -> Result<Arc<Kzg>, SetupError> {
     let Some(path) = &config.path else { return Ok(Arc::new(Kzg::mainnet()?)) };
     let json = std::fs::read(path).map_err(|source| SetupError::Read { path: path.clone(), source })?;
-    let expected = config.sha256.map_or_else(
-        || lapis_protocol_spec::kzg::TRUSTED_SETUP_SHA256.to_owned(),
-        |hash| hash.to_string(),
-    );
+    let expected = config
+        .sha256
+        .map_or_else(|| lapis_protocol_spec::kzg::TRUSTED_SETUP_SHA256.to_owned(), |hash| hash.to_string());
     Ok(Arc::new(Kzg::from_json(&json, &expected)?))
 }

@@ -151,8 +151,7 @@ impl FetchTask {
         let mut matcher = Payloads::by_range(values);
         while let Some(item) = exchange.next().await? {
             let WireItem::Payload(envelope) = item else { return Err(FetchError::OtherItem) };
-            let (matched, value) = matcher.accept(envelope)?;
-            self.payload(matched, value).await?;
+            self.payload(matcher.accept(envelope)?).await?;
         }
         Ok(())
     }
@@ -191,14 +190,10 @@ impl FetchTask {
         self.hand_over(item, ReceivedData::Blob(sidecar), SIDECAR_BYTES).await
     }
 
-    async fn payload(
-        &mut self,
-        envelope: Matched<PayloadEnvelope>,
-        value: IdentifiedValue,
-    ) -> Result<(), FetchError> {
+    async fn payload(&mut self, envelope: Matched<PayloadEnvelope>) -> Result<(), FetchError> {
         let bytes = envelope.payload.len() as u64 + PayloadEnvelope::FIXED_BYTES as u64;
         let item = Item::Payload(envelope.height);
-        self.hand_over(item, ReceivedData::Payload(envelope, value), bytes).await
+        self.hand_over(item, ReceivedData::Payload(envelope), bytes).await
     }
 
     async fn hand_over(&mut self, item: Item, data: ReceivedData, bytes: u64) -> Result<(), FetchError> {
@@ -213,4 +208,3 @@ impl FetchTask {
 fn value_bytes(decided: &DecidedValue) -> u64 {
     332 + 48 * decided.value.blob_count() as u64 + 84 * decided.certificate.signatures.len() as u64
 }
-

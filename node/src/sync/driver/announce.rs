@@ -1,6 +1,6 @@
 //! Announcements: verified before they are forwarded, and a hint where to look.
 
-use lapis_p2p::{Acceptance, AnnouncementId, Offence};
+use lapis_p2p::{Acceptance, AnnouncementId};
 use lapis_protocol_spec::DecidedValue;
 use libp2p::PeerId;
 
@@ -22,10 +22,15 @@ pub(super) struct Judged {
 }
 
 impl SyncEngine {
-    pub(super) fn on_announcement(&mut self, message: AnnouncementId, source: PeerId, decided: Box<DecidedValue>) {
+    pub(super) async fn on_announcement(
+        &mut self,
+        message: AnnouncementId,
+        source: PeerId,
+        decided: Box<DecidedValue>,
+    ) {
         let known = decided.value.height <= self.parts.feed.current().decided;
         if known || self.judgements.len() >= MAX_JUDGEMENTS {
-            self.parts.network.judge(message, Acceptance::Ignore);
+            self.judged_as(message, Acceptance::Ignore).await;
             return;
         }
         let (store, chain) = (self.parts.store.clone(), self.parts.chain.clone());
@@ -35,23 +40,28 @@ impl SyncEngine {
         });
     }
 
-    pub(super) fn on_judged(&mut self, judged: Judged) {
+    pub(super) async fn on_judged(&mut self, judged: Judged) {
         let Judged { message, source, decided, judgement } = judged;
         let height = decided.value.height;
         match judgement {
             Judgement::Certified => {
-                self.parts.network.judge(message, Acceptance::Accept);
+                self.judged_as(message, Acceptance::Accept).await;
                 self.scheduler.peer_announced(&source, height);
                 if self.scheduler.offer_value(height) {
                     self.fetched.insert(height, FetchedValues { peer: source, values: vec![*decided] });
                 }
             }
-            Judgement::Unknown => self.parts.network.judge(message, Acceptance::Ignore),
+            Judgement::Unknown => self.judged_as(message, Acceptance::Ignore).await,
             Judgement::Invalid(fault) => {
                 tracing::warn!(peer = %source, height, %fault, "a peer announced a value that is not certified");
-                self.parts.network.judge(message, Acceptance::Reject);
-                self.report(source, Offence::InvalidAnnouncement);
+                // The network charges the sender.
+                self.judged_as(message, Acceptance::Reject).await;
             }
         }
+    }
+
+    async fn judged_as(&self, message: AnnouncementId, acceptance: Acceptance) {
+        // If the network has stopped, nothing is to be forwarded.
+        let _ = self.parts.network.judge(message, acceptance).await;
     }
 }

@@ -1,5 +1,7 @@
 //! Committing decided values: certificate by certificate, in order, the good prefix of a batch in one transaction.
 
+use std::collections::VecDeque;
+
 use lapis_protocol_spec::{Bytes32, CertificateFault, ChainLink, DecidedValue, Height, ValidatorSet, Verified};
 use lapis_storage::{Store, StoreError};
 use libp2p::PeerId;
@@ -41,29 +43,33 @@ pub(super) fn commit(store: &Store, chain: &Chain, fetched: FetchedValues) -> Re
     let mut verified = Vec::with_capacity(values.len());
     let mut obstacle = None;
     // What was decided by other means meanwhile is not news.
-    let mut rest = values.into_iter().skip_while(|decided| decided.value.height <= tip.height).peekable();
-    while let Some(decided) = rest.next_if(|_| obstacle.is_none()) {
+    let decided = tip.height;
+    let mut rest = values.into_iter().skip_while(|value| value.value.height <= decided).collect::<VecDeque<_>>();
+    while let Some(next) = rest.front() {
         let root = tip.next_validators_root;
         if signers.as_ref().is_none_or(|(known, _)| *known != root) {
             signers = store.validator_set(&root)?.map(|set| (root, set));
         }
         let Some((_, set)) = &signers else {
-            obstacle = Some((Obstacle::UnknownSet(root), Some(decided)));
-            continue;
+            obstacle = Some(Obstacle::UnknownSet(root));
+            break;
         };
-        match verify(decided, chain, &tip, set) {
+        match verify(next.clone(), chain, &tip, set) {
             Ok(value) => {
                 tip = ChainLink::after(&value.value, *value.value_id());
                 verified.push(value);
+                rest.pop_front();
             }
-            Err(fault) => obstacle = Some((fault, None)),
+            Err(fault) => {
+                obstacle = Some(fault);
+                break;
+            }
         }
     }
     if !verified.is_empty() {
         store.mark_decided(&verified)?;
     }
-    let (obstacle, stopped_at) = obstacle.map_or((None, None), |(obstacle, value)| (Some(obstacle), value));
-    Ok(Committed { peer, count: verified.len(), obstacle, rest: stopped_at.into_iter().chain(rest).collect() })
+    Ok(Committed { peer, count: verified.len(), obstacle, rest: rest.into() })
 }
 
 fn verify(

@@ -4,11 +4,7 @@ mod announce;
 mod commit;
 mod progress;
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use lapis_p2p::{Event, Events, Handle, Offence};
 use lapis_protocol_spec::{Height, Kzg};
@@ -128,21 +124,21 @@ impl SyncEngine {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 event = self.parts.events.next() => match event {
-                    Some(event) => self.on_network(event),
+                    Some(event) => self.on_network(event).await,
                     None if shutdown.is_cancelled() => break,
                     None => return Err(SyncError::NetworkStopped),
                 },
-                Some(event) = self.pipeline.events.recv() => self.on_pipeline(event)?,
+                Some(event) = self.pipeline.events.recv() => self.on_pipeline(event).await?,
                 Some(fetched) = self.fetches.join_next() => self.on_fetched(fetched?).await?,
-                Some(committed) = self.commits.join_next() => self.on_committed(committed??),
-                Some(judged) = self.judgements.join_next() => self.on_judged(judged??),
+                Some(committed) = self.commits.join_next() => self.on_committed(committed??).await,
+                Some(judged) = self.judgements.join_next() => self.on_judged(judged??).await,
                 Some(height) = self.parts.repaired.recv() => self.scheduler.reload_from(height),
                 Ok(()) = watermarks.changed() => {
                     let now = *watermarks.borrow_and_update();
                     self.scheduler.set_decided(now.decided);
                     self.scheduler.set_imported(now.imported);
                 }
-                ended = self.pipeline.stage_ended() => ended?,
+                ended = self.pipeline.stages.ended() => ended?,
                 _ = tick.tick() => {}
             }
             self.advance().await?;
@@ -163,20 +159,20 @@ impl SyncEngine {
         Ok(())
     }
 
-    fn on_network(&mut self, event: Event) {
+    async fn on_network(&mut self, event: Event) {
         match event {
             Event::PeerReady { peer, status } | Event::PeerStatus { peer, status } => {
                 self.scheduler.peer_status(peer, status);
             }
             Event::PeerGone { peer, .. } => self.scheduler.peer_gone(&peer),
-            Event::Announcement { message, source, decided } => self.on_announcement(message, source, decided),
+            Event::Announcement { message, source, decided } => self.on_announcement(message, source, decided).await,
         }
     }
 
-    fn on_pipeline(&mut self, event: PipelineEvent) -> Result<(), SyncError> {
+    async fn on_pipeline(&mut self, event: PipelineEvent) -> Result<(), SyncError> {
         let now = Instant::now();
         match event {
-            PipelineEvent::Stored { items, .. } => {
+            PipelineEvent::Stored { items } => {
                 items.into_iter().for_each(|item| self.scheduler.stored(item));
                 self.progress.moved(now);
                 self.parts.feed.refresh();
@@ -191,23 +187,24 @@ impl SyncEngine {
             }
             PipelineEvent::Faulty { peer, item, fault } => {
                 tracing::warn!(%peer, ?item, %fault, "a peer sent data that does not verify");
-                self.report(peer, Offence::InvalidData);
+                self.report(peer, Offence::InvalidData).await;
                 self.scheduler.faulty(&peer, item, now);
             }
         }
         Ok(())
     }
 
-    fn report(&self, peer: PeerId, offence: Offence) {
+    /// The network's loop never waits for anything, so this returns soon; if it has stopped, so will this engine.
+    async fn report(&self, peer: PeerId, offence: Offence) {
         self.parts.metrics.sync.offence(offence);
-        self.parts.network.report(peer, offence);
+        let _ = self.parts.network.report(peer, offence).await;
     }
 
     async fn on_fetched(&mut self, fetched: Fetched) -> Result<(), SyncError> {
         let Fetched { id, peer, report, values, validator_set, offence } = fetched;
         if let Some((offence, reason)) = offence {
             tracing::info!(%peer, ?offence, %reason, "an exchange went wrong");
-            self.report(peer, offence);
+            self.report(peer, offence).await;
         }
         if let Some(set) = validator_set {
             let store = self.parts.store.clone();
@@ -223,7 +220,7 @@ impl SyncEngine {
         Ok(())
     }
 
-    fn on_committed(&mut self, committed: Committed) {
+    async fn on_committed(&mut self, committed: Committed) {
         let Committed { peer, count, obstacle, rest } = committed;
         self.parts.feed.refresh();
         let decided = self.parts.feed.current().decided;
@@ -240,7 +237,7 @@ impl SyncEngine {
             }
             Some(Obstacle::Fault { height, fault }) => {
                 tracing::warn!(%peer, height, %fault, "a peer sent a value that is not certified");
-                self.report(peer, Offence::InvalidData);
+                self.report(peer, Offence::InvalidData).await;
             }
             None => {}
         }

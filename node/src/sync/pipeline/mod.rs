@@ -12,10 +12,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use lapis_protocol_spec::{
-    BlobSidecar, Kzg, Matched, PayloadEnvelope, PayloadFault, Verified, matching::IdentifiedValue,
-};
-use lapis_storage::{Store, StoreError, Watermarks};
+use lapis_protocol_spec::{BlobSidecar, Kzg, Matched, PayloadEnvelope, PayloadFault, Verified};
+use lapis_storage::{Store, StoreError};
 use libp2p::PeerId;
 use tokio::{
     sync::mpsc,
@@ -58,7 +56,7 @@ pub(super) struct Received {
 #[derive(Debug)]
 pub(super) enum ReceivedData {
     Blob(Matched<BlobSidecar>),
-    Payload(Matched<PayloadEnvelope>, IdentifiedValue),
+    Payload(Matched<PayloadEnvelope>),
 }
 
 /// Something that is true.
@@ -87,7 +85,7 @@ pub(super) enum ItemFault {
 #[derive(Debug)]
 pub(super) enum PipelineEvent {
     /// These items are durable.
-    Stored { items: Vec<Item>, watermarks: Watermarks },
+    Stored { items: Vec<Item> },
     /// These were true but could not be stored: our fault.
     NotStored { items: Vec<Item>, error: StoreError },
     /// This was not true.
@@ -138,7 +136,21 @@ impl Entrance {
 pub(super) struct Pipeline {
     pub(super) entrance: Entrance,
     pub(super) events: mpsc::Receiver<PipelineEvent>,
-    stages: JoinSet<()>,
+    pub(super) stages: Stages,
+}
+
+/// Workers and writer, as tasks.
+#[derive(Debug)]
+pub(super) struct Stages(JoinSet<()>);
+
+impl Stages {
+    /// Completes when a stage has ended: `Err` if it panicked. Cancel-safe.
+    pub(super) async fn ended(&mut self) -> Result<(), JoinError> {
+        match self.0.join_next().await {
+            Some(ended) => ended,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 impl Pipeline {
@@ -155,20 +167,12 @@ impl Pipeline {
         }
         let writer = write::Writer { config, store, pending: pending.clone(), events: events_in, metrics };
         stages.spawn(writer.run(to_write));
-        Self { entrance: Entrance { queue, pending }, events, stages }
-    }
-
-    /// Completes when a stage has ended: `Err` if it panicked. Cancel-safe.
-    pub(super) async fn stage_ended(&mut self) -> Result<(), JoinError> {
-        match self.stages.join_next().await {
-            Some(ended) => ended,
-            None => std::future::pending().await,
-        }
+        Self { entrance: Entrance { queue, pending }, events, stages: Stages(stages) }
     }
 
     /// Ends the pipeline: nothing more comes in, what is inside is verified and stored.
     pub(super) async fn drain(self) -> Result<(), JoinError> {
-        let Self { entrance, mut events, mut stages } = self;
+        let Self { entrance, mut events, stages: Stages(mut stages) } = self;
         drop(entrance);
         while events.recv().await.is_some() {}
         while let Some(ended) = stages.join_next().await {

@@ -5,13 +5,11 @@ use std::{
     time::Instant,
 };
 
-use lapis_protocol_spec::{Kzg, Matched, PayloadEnvelope, BlobSidecar, matching::IdentifiedValue};
+use lapis_protocol_spec::{BlobSidecar, Kzg, Matched, PayloadEnvelope};
 use libp2p::PeerId;
 use tokio::sync::mpsc;
 
-use super::{
-    InVerification, ItemFault, PipelineConfig, PipelineEvent, Proven, ProvenData, Received, ReceivedData,
-};
+use super::{InVerification, ItemFault, PipelineConfig, PipelineEvent, Proven, ProvenData, Received, ReceivedData};
 use crate::{metrics::PipelineMetrics, sync::scheduler::Item};
 
 type Sender = (PeerId, Item);
@@ -92,19 +90,14 @@ impl Worker {
         for Received { peer, item, data } in batch {
             match data {
                 ReceivedData::Blob(sidecar) => blobs.push(((peer, item), sidecar)),
-                ReceivedData::Payload(envelope, value) => self.verify_payload((peer, item), envelope, &value)?,
+                ReceivedData::Payload(envelope) => self.verify_payload((peer, item), envelope)?,
             }
         }
         if blobs.is_empty() { Some(()) } else { self.verify_blobs(blobs) }
     }
 
-    fn verify_payload(
-        &self,
-        (peer, item): Sender,
-        envelope: Matched<PayloadEnvelope>,
-        value: &IdentifiedValue,
-    ) -> Option<()> {
-        match envelope.verify(value.value()) {
+    fn verify_payload(&self, (peer, item): Sender, envelope: Matched<PayloadEnvelope>) -> Option<()> {
+        match envelope.verify() {
             Ok(verified) => self.hand_on(item, ProvenData::Payload(verified)),
             Err(fault) => self.blame(peer, item, fault.into()),
         }

@@ -85,7 +85,7 @@ impl Writer {
         let result = tokio::task::spawn_blocking(move || store.insert(batch)).await.ok()?;
         self.metrics.committed(items.len(), bytes, started.elapsed());
         Some(match result {
-            Ok(inserted) => PipelineEvent::Stored { items, watermarks: inserted.watermarks },
+            Ok(_) => PipelineEvent::Stored { items },
             Err(error) => PipelineEvent::NotStored { items, error },
         })
     }

@@ -4,10 +4,7 @@
 //! verification or on its way to the store). Bytes are reserved when an item is asked for and released when it is stored
 //! or lost, so that the sum of all that is received and not yet stored never exceeds the budget.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    ops::Range,
-};
+use std::collections::{BTreeMap, HashSet};
 
 use lapis_protocol_spec::{
     BlobSidecar, Bytes48, Height, MAX_REQUEST_HASHES, MAX_REQUEST_HEIGHTS, PayloadEnvelope, matching::IdentifiedValue,
@@ -86,18 +83,18 @@ pub const SIDECAR_BYTES: u64 = BlobSidecar::BYTES as u64;
 
 /// A request that could be made for a height.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Proposal {
+pub(super) struct Proposal {
     /// What to ask for.
-    pub fetch: Fetch,
+    pub(super) fetch: Fetch,
     /// The items it covers.
-    pub items: Vec<Item>,
+    pub(super) items: Vec<Item>,
     /// Bytes it reserves.
-    pub bytes: u64,
+    pub(super) bytes: u64,
 }
 
 /// State of the data stage.
 #[derive(Debug)]
-pub struct DataLane {
+pub(super) struct DataLane {
     works: BTreeMap<Height, Work>,
     loaded_to: Height,
     reserved: u64,
@@ -105,39 +102,32 @@ pub struct DataLane {
 
 impl DataLane {
     /// Nothing loaded up to `loaded_to`.
-    pub fn new(loaded_to: Height) -> Self {
+    pub(super) fn new(loaded_to: Height) -> Self {
         Self { works: BTreeMap::new(), loaded_to, reserved: 0 }
     }
 
     /// Bytes asked for or received and not yet stored.
-    pub fn reserved(&self) -> u64 {
+    pub(super) fn reserved(&self) -> u64 {
         self.reserved
     }
 
     /// Heights in the window.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.works.len()
     }
 
     /// Up to here the window has been loaded.
-    pub fn loaded_to(&self) -> Height {
+    pub(super) fn loaded_to(&self) -> Height {
         self.loaded_to
     }
 
-    /// Lowest and highest height of the window.
-    pub fn span(&self) -> Option<Range<Height>> {
-        let first = *self.works.first_key_value()?.0;
-        let last = *self.works.last_key_value()?.0;
-        Some(first..last.saturating_add(1))
-    }
-
     /// Heights of the window, ascending.
-    pub fn heights(&self) -> Vec<Height> {
+    pub(super) fn heights(&self) -> Vec<Height> {
         self.works.keys().copied().collect()
     }
 
     /// Adds what the store says is missing in the heights up to `loaded_to`.
-    pub fn load(&mut self, missing: Vec<Missing>, loaded_to: Height) {
+    pub(super) fn load(&mut self, missing: Vec<Missing>, loaded_to: Height) {
         self.loaded_to = self.loaded_to.max(loaded_to);
         for missing in missing {
             let height = missing.value.value().height;
@@ -149,12 +139,12 @@ impl DataLane {
     }
 
     /// Starts over: the store lost something below `loaded_to` that is to be fetched again.
-    pub fn reload_from(&mut self, height: Height) {
+    pub(super) fn reload_from(&mut self, height: Height) {
         self.loaded_to = self.loaded_to.min(height.saturating_sub(1));
     }
 
     /// Forgets heights below `floor`: they are not wanted any more. In-flight answers for them are ignored.
-    pub fn forget_below(&mut self, floor: Height) {
+    pub(super) fn forget_below(&mut self, floor: Height) {
         let kept = self.works.split_off(&floor);
         let dropped = std::mem::replace(&mut self.works, kept);
         for work in dropped.into_values() {
@@ -175,7 +165,7 @@ impl DataLane {
     }
 
     /// The payload request that starts at `height`, over contiguous heights, of at most `max_bytes`.
-    pub fn propose_payloads(&self, height: Height, max_bytes: u64) -> Option<Proposal> {
+    pub(super) fn propose_payloads(&self, height: Height, max_bytes: u64) -> Option<Proposal> {
         let mut values = Vec::new();
         let mut items = Vec::new();
         let mut bytes = 0_u64;
@@ -195,7 +185,7 @@ impl DataLane {
 
     /// The blob request that starts at `height`, of at most `max_bytes` (but at least one blob): whole contiguous heights
     /// where that fits, single blobs otherwise.
-    pub fn propose_blobs(&self, height: Height, max_bytes: u64) -> Option<Proposal> {
+    pub(super) fn propose_blobs(&self, height: Height, max_bytes: u64) -> Option<Proposal> {
         let work = self.works.get(&height)?;
         let whole_bytes = work.blobs.len() as u64 * SIDECAR_BYTES;
         if work.is_whole() && whole_bytes <= max_bytes {
@@ -235,7 +225,7 @@ impl DataLane {
     }
 
     /// Marks the items of a request as asked for and reserves their bytes.
-    pub fn start(&mut self, id: RequestId, items: &[Item]) {
+    pub(super) fn start(&mut self, id: RequestId, items: &[Item]) {
         for item in items {
             if let Some(slot) = self.works.get_mut(&item.height()).and_then(|work| work.slot(*item)) {
                 *slot = Slot::InFlight(id);
@@ -249,7 +239,7 @@ impl DataLane {
     }
 
     /// The request `id` ended; `received` of its items arrived. Gives the heights of those that did not.
-    pub fn finish(&mut self, id: RequestId, items: &[Item], received: &HashSet<Item>) -> Vec<Height> {
+    pub(super) fn finish(&mut self, id: RequestId, items: &[Item], received: &HashSet<Item>) -> Vec<Height> {
         let mut lost = Vec::new();
         for item in items {
             let bytes = self.bytes_of(*item);
@@ -270,7 +260,7 @@ impl DataLane {
     }
 
     /// An item that arrived is not usable (its proof is wrong, or the store could not take it): it is missing again.
-    pub fn lost(&mut self, item: Item) {
+    pub(super) fn lost(&mut self, item: Item) {
         let bytes = self.bytes_of(item);
         if let Some(slot) = self.works.get_mut(&item.height()).and_then(|work| work.slot(item))
             && *slot != Slot::Missing
@@ -281,7 +271,7 @@ impl DataLane {
     }
 
     /// An item is in the store. Gives `true` if that completes its height.
-    pub fn stored(&mut self, item: Item) -> bool {
+    pub(super) fn stored(&mut self, item: Item) -> bool {
         let bytes = self.bytes_of(item);
         let Some(work) = self.works.get_mut(&item.height()) else { return false };
         let slot = match item {

@@ -21,14 +21,14 @@ use lapis_protocol_spec::{Bytes32, Height, Method, Status};
 use libp2p::PeerId;
 use rand::Rng;
 
+pub use self::{
+    action::{Action, Fetch, Item, Outcome, RequestId},
+    data::{Missing, SIDECAR_BYTES},
+};
 use self::{
     data::{DataLane, Proposal},
     peers::{Delivery, Kind, PeerBook},
     values::ValuesLane,
-};
-pub use self::{
-    action::{Action, Fetch, Item, Outcome, RequestId},
-    data::{Missing, SIDECAR_BYTES},
 };
 
 /// How requests are spread over time and peers.

@@ -41,7 +41,7 @@ const MAX_LACKS: usize = 1024;
 
 /// Kinds of data that a peer may hold for a height.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum Kind {
     /// Decided values.
     Values,
     /// Payloads.
@@ -58,7 +58,7 @@ struct Lack {
 
 /// One peer as the scheduler sees it.
 #[derive(Debug)]
-pub struct Peer {
+pub(super) struct Peer {
     claims: Status,
     /// A height that the peer announced: it may have the data though its last status does not say so yet.
     announced: Height,
@@ -88,7 +88,7 @@ impl Peer {
     }
 
     /// Highest decided height that the peer claims and has not failed to serve.
-    pub fn decided(&self) -> Height {
+    pub(super) fn decided(&self) -> Height {
         self.claims.decided_height.max(self.announced)
     }
 
@@ -103,18 +103,18 @@ impl Peer {
     }
 
     /// Whether it makes sense to ask this peer for `kind` at `height` now.
-    pub fn may_serve(&self, kind: Kind, height: Height, now: Instant) -> bool {
+    pub(super) fn may_serve(&self, kind: Kind, height: Height, now: Instant) -> bool {
         self.claims(kind, height) && self.lacks.get(&height).is_none_or(|lack| lack.until <= now)
     }
 
     /// Whether another exchange of `method` may be opened now.
-    pub fn is_free(&self, method: Method, now: Instant) -> bool {
+    pub(super) fn is_free(&self, method: Method, now: Instant) -> bool {
         let open = self.in_flight.get(&method).copied().unwrap_or(0);
         open < MAX_CONCURRENT_REQUESTS && self.paused_until.is_none_or(|until| until <= now)
     }
 
     /// Bytes that may be asked for in addition to those in flight. An idle peer may always be asked for one item.
-    pub fn room(&self) -> u64 {
+    pub(super) fn room(&self) -> u64 {
         if self.in_flight_bytes == 0 { self.window } else { self.window.saturating_sub(self.in_flight_bytes) }
     }
 
@@ -142,26 +142,26 @@ impl Peer {
 
 /// Result of an exchange as far as capacity is concerned.
 #[derive(Clone, Copy, Debug)]
-pub struct Delivery {
+pub(super) struct Delivery {
     /// How it ended.
-    pub outcome: Outcome,
+    pub(super) outcome: Outcome,
     /// Bytes reserved for it.
-    pub asked: u64,
+    pub(super) asked: u64,
     /// Bytes that arrived.
-    pub arrived: u64,
+    pub(super) arrived: u64,
     /// How long it took.
-    pub elapsed: Duration,
+    pub(super) elapsed: Duration,
 }
 
 /// All peers that finished the handshake.
 #[derive(Debug, Default)]
-pub struct PeerBook {
+pub(super) struct PeerBook {
     peers: BTreeMap<PeerId, Peer>,
 }
 
 impl PeerBook {
     /// Adds a peer or takes its newer claims. What it lacked may have changed with them.
-    pub fn update(&mut self, id: PeerId, claims: Status) {
+    pub(super) fn update(&mut self, id: PeerId, claims: Status) {
         match self.peers.get_mut(&id) {
             Some(peer) => {
                 if claims.available_height != peer.claims.available_height {
@@ -176,36 +176,36 @@ impl PeerBook {
     }
 
     /// Forgets a peer.
-    pub fn remove(&mut self, id: &PeerId) {
+    pub(super) fn remove(&mut self, id: &PeerId) {
         self.peers.remove(id);
     }
 
     /// `id` announced that `height` is decided.
-    pub fn announced(&mut self, id: &PeerId, height: Height) {
+    pub(super) fn announced(&mut self, id: &PeerId, height: Height) {
         if let Some(peer) = self.peers.get_mut(id) {
             peer.announced = peer.announced.max(height);
         }
     }
 
     /// Number of peers.
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.peers.len()
     }
 
     /// One peer.
-    pub fn peer(&self, id: &PeerId) -> Option<&Peer> {
+    pub(super) fn peer(&self, id: &PeerId) -> Option<&Peer> {
         self.peers.get(id)
     }
 
     /// Whether any peer claims `kind` at `height`, busy or not.
-    pub fn anyone_claims(&self, kind: Kind, height: Height) -> bool {
+    pub(super) fn anyone_claims(&self, kind: Kind, height: Height) -> bool {
         self.peers.values().any(|peer| peer.claims(kind, height))
     }
 
     /// The height that the network is believed to have reached: what two peers claim, or the only peer does.
     ///
     /// A single liar among several peers cannot move it; nothing but progress displays depend on it.
-    pub fn corroborated_head(&self) -> Height {
+    pub(super) fn corroborated_head(&self) -> Height {
         let mut claims: Vec<Height> = self.peers.values().map(|peer| peer.claims.decided_height).collect();
         claims.sort_unstable_by(|a, b| b.cmp(a));
         claims.get(1).or(claims.first()).copied().unwrap_or(0)
@@ -213,7 +213,7 @@ impl PeerBook {
 
     /// Chooses whom to ask for `bytes` of `kind` at `height` by `method`: two of the candidates at random, the better
     /// of them by expected completion.
-    pub fn choose(
+    pub(super) fn choose(
         &self,
         kind: Kind,
         height: Height,
@@ -242,7 +242,7 @@ impl PeerBook {
     }
 
     /// An exchange starts.
-    pub fn started(&mut self, id: &PeerId, method: Method, bytes: u64) {
+    pub(super) fn started(&mut self, id: &PeerId, method: Method, bytes: u64) {
         if let Some(peer) = self.peers.get_mut(id) {
             *peer.in_flight.entry(method).or_insert(0) += 1;
             peer.in_flight_bytes += bytes;
@@ -250,7 +250,7 @@ impl PeerBook {
     }
 
     /// An exchange ended.
-    pub fn ended(&mut self, id: &PeerId, method: Method, delivery: Delivery, now: Instant) {
+    pub(super) fn ended(&mut self, id: &PeerId, method: Method, delivery: Delivery, now: Instant) {
         let Some(peer) = self.peers.get_mut(id) else { return };
         if let Some(open) = peer.in_flight.get_mut(&method) {
             *open = open.saturating_sub(1);
@@ -274,7 +274,7 @@ impl PeerBook {
     }
 
     /// The peer did not deliver something of `height`: it is not asked for that again for a while.
-    pub fn lacks(&mut self, id: &PeerId, height: Height, outcome: Outcome, now: Instant) {
+    pub(super) fn lacks(&mut self, id: &PeerId, height: Height, outcome: Outcome, now: Instant) {
         let least = match outcome {
             Outcome::Faulty => FAULT_EXCLUSION,
             Outcome::Local => return,
@@ -286,7 +286,7 @@ impl PeerBook {
     }
 
     /// The peer claimed decided values that it did not serve: the claim shrinks to `held`.
-    pub fn shrink_values(&mut self, id: &PeerId, held: Height) {
+    pub(super) fn shrink_values(&mut self, id: &PeerId, held: Height) {
         if let Some(peer) = self.peers.get_mut(id) {
             peer.claims.decided_height = peer.claims.decided_height.min(held);
             peer.announced = peer.announced.min(held);
@@ -294,7 +294,7 @@ impl PeerBook {
     }
 
     /// `height` is complete: nothing about it needs to be remembered.
-    pub fn forget_height(&mut self, height: Height) {
+    pub(super) fn forget_height(&mut self, height: Height) {
         for peer in self.peers.values_mut() {
             peer.lacks.remove(&height);
         }

@@ -23,7 +23,7 @@ const ASSUMED_VALUE_BYTES: u64 = 64 * 1024;
 
 /// State of the metadata stage.
 #[derive(Debug)]
-pub struct ValuesLane {
+pub(super) struct ValuesLane {
     decided: Height,
     covered: HeightRanges,
     flights: BTreeMap<RequestId, (PeerId, Range<Height>)>,
@@ -34,7 +34,7 @@ pub struct ValuesLane {
 
 impl ValuesLane {
     /// Starts above `decided`.
-    pub fn new(decided: Height) -> Self {
+    pub(super) fn new(decided: Height) -> Self {
         Self {
             decided,
             covered: HeightRanges::new(),
@@ -45,22 +45,17 @@ impl ValuesLane {
     }
 
     /// Highest decided height that is committed.
-    pub fn decided(&self) -> Height {
+    pub(super) fn decided(&self) -> Height {
         self.decided
     }
 
-    /// Whether anything is in flight.
-    pub fn is_busy(&self) -> bool {
-        !self.flights.is_empty()
-    }
-
     /// Bytes reserved for a range of `count` values.
-    pub fn expected_bytes(&self, count: u64) -> u64 {
+    pub(super) fn expected_bytes(&self, count: u64) -> u64 {
         count.saturating_mul(self.value_bytes)
     }
 
     /// The next range to ask for and whom, if any.
-    pub fn next(&self, book: &PeerBook, now: Instant, rng: &mut impl Rng) -> Option<(PeerId, Range<Height>)> {
+    pub(super) fn next(&self, book: &PeerBook, now: Instant, rng: &mut impl Rng) -> Option<(PeerId, Range<Height>)> {
         if self.flights.len() + self.waiting >= MAX_RANGES {
             return None;
         }
@@ -77,13 +72,13 @@ impl ValuesLane {
     }
 
     /// A range was asked for.
-    pub fn started(&mut self, id: RequestId, peer: PeerId, heights: Range<Height>) {
+    pub(super) fn started(&mut self, id: RequestId, peer: PeerId, heights: Range<Height>) {
         self.covered.insert(heights.clone());
         self.flights.insert(id, (peer, heights));
     }
 
     /// An exchange ended after `served` values of `bytes` bytes. Returns who was asked, and the range.
-    pub fn finished(&mut self, id: RequestId, served: u64, bytes: u64) -> Option<(PeerId, Range<Height>)> {
+    pub(super) fn finished(&mut self, id: RequestId, served: u64, bytes: u64) -> Option<(PeerId, Range<Height>)> {
         let (peer, heights) = self.flights.remove(&id)?;
         let fetched = heights.start..heights.start.saturating_add(served).min(heights.end);
         self.covered.remove(fetched.end..heights.end);
@@ -95,7 +90,7 @@ impl ValuesLane {
     }
 
     /// A value at the height after `decided` came by announcement; whether it is wanted.
-    pub fn offer(&mut self, height: Height) -> bool {
+    pub(super) fn offer(&mut self, height: Height) -> bool {
         let wanted = self.decided.checked_add(1) == Some(height) && !self.covered.contains(height);
         if wanted {
             self.covered.insert_one(height);
@@ -105,7 +100,7 @@ impl ValuesLane {
     }
 
     /// A fetched range was committed up to `decided`; what was not is to be asked for again.
-    pub fn committed(&mut self, heights: Range<Height>, decided: Height) {
+    pub(super) fn committed(&mut self, heights: Range<Height>, decided: Height) {
         self.waiting = self.waiting.saturating_sub(1);
         self.decided = self.decided.max(decided);
         self.covered.remove(heights);
@@ -113,7 +108,7 @@ impl ValuesLane {
     }
 
     /// The store's decided watermark moved by other means than this lane.
-    pub fn set_decided(&mut self, decided: Height) {
+    pub(super) fn set_decided(&mut self, decided: Height) {
         self.decided = self.decided.max(decided);
         self.covered.remove(0..self.decided.saturating_add(1));
     }

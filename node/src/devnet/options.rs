@@ -1,0 +1,70 @@
+//! What a devnet run is asked to be.
+
+use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+
+use lapis_protocol_spec::MAX_BLOBS_PER_BLOCK;
+
+/// Most validators: each is a node with a store of its own.
+pub const MAX_VALIDATORS: usize = 32;
+
+/// What `lapis devnet` was asked for.
+#[derive(Clone, Debug)]
+pub struct DevnetOptions {
+    /// Where the nodes live; a temporary directory that is removed afterwards if `None`.
+    pub dir: Option<PathBuf>,
+    /// Number of validators, each with a node.
+    pub validators: usize,
+    /// Heights to decide.
+    pub heights: NonZeroU64,
+    /// Blobs per height.
+    pub blobs: u64,
+    /// Time from one height to the next.
+    pub block_time: Duration,
+    /// Whether the nodes go on running after the summary.
+    pub keep_running: bool,
+}
+
+impl Default for DevnetOptions {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            validators: 4,
+            heights: NonZeroU64::MIN.saturating_add(63),
+            blobs: 6,
+            block_time: Duration::from_millis(200),
+            keep_running: false,
+        }
+    }
+}
+
+/// An option that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OptionsFault {
+    /// No validators, or too many for one process.
+    #[error("--validators is {0}, must be 1 to {MAX_VALIDATORS}")]
+    Validators(usize),
+    /// More blobs than a value can name.
+    #[error("--blobs is {0}, a height holds at most {MAX_BLOBS_PER_BLOCK}")]
+    Blobs(u64),
+}
+
+impl DevnetOptions {
+    /// Checks the options.
+    ///
+    /// # Errors
+    /// The first [`OptionsFault`] found.
+    pub fn check(&self) -> Result<(), OptionsFault> {
+        if !(1..=MAX_VALIDATORS).contains(&self.validators) {
+            return Err(OptionsFault::Validators(self.validators));
+        }
+        if self.blobs > MAX_BLOBS_PER_BLOCK as u64 {
+            return Err(OptionsFault::Blobs(self.blobs));
+        }
+        Ok(())
+    }
+
+    /// The height at which the late node joins: when half the heights are decided.
+    pub fn late_from(&self) -> u64 {
+        self.heights.get().div_ceil(2)
+    }
+}

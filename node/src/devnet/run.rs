@@ -1,0 +1,504 @@
+//! `lapis devnet`: validators produce heights with real blobs, one node follows, one joins late and catches up.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use lapis_protocol_spec::{Height, Kzg, KzgSetupError, Matched};
+use lapis_storage::StoreError;
+use serde::Serialize;
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    agreement::{self, Disagreement},
+    blobs::BlobFactory,
+    ceiling::{self, Ceiling},
+    consensus::{self, BlobCounts, ConsensusError, Progress, ValidatorPort},
+    network::{Member, MemberError, Network},
+    options::{DevnetOptions, OptionsFault},
+    progress::{Display, Row},
+    proposal::{ProposeError, Proposer, Tip},
+    spec::{ChainSpec, DevnetParams, SpecError},
+    summary::{NodeSummary, Summary},
+};
+use crate::{chain::Chain, genesis_file, node::Source, shutdown::TaskFailure, source};
+
+/// Without any progress of a node for this long the run has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often the run looks at its nodes.
+const LOOK: Duration = Duration::from_millis(20);
+/// Least blob limit of the chain, so that the ceiling can be measured on a full batch.
+const MIN_BLOB_LIMIT: u64 = 64;
+
+/// Why a devnet run ends early.
+#[derive(Debug, thiserror::Error)]
+pub enum DevnetError {
+    /// The options make no sense.
+    #[error("{0}")]
+    Options(#[from] OptionsFault),
+    /// The directory cannot be used.
+    #[error("--dir {path}: {source}")]
+    Dir {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The directory is in use.
+    #[error("--dir {0} is not empty; name a new directory")]
+    NotEmpty(PathBuf),
+    /// The trusted setup.
+    #[error("{0}")]
+    Kzg(#[from] KzgSetupError),
+    /// The chain cannot be made.
+    #[error("{0}")]
+    Spec(#[from] SpecError),
+    /// A proposal cannot be built.
+    #[error("{0}")]
+    Propose(#[from] ProposeError),
+    /// A node does not start.
+    #[error("node {name} does not start: {source}")]
+    Member {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: MemberError,
+    },
+    /// A node went down.
+    #[error("node {name} went down: {reason}")]
+    Down {
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// Consensus failed.
+    #[error("consensus failed: {0}")]
+    Consensus(#[from] ConsensusError),
+    /// Nothing moves.
+    #[error("{node} makes no progress: imported {imported} of {heights}, {status}")]
+    Stuck {
+        /// Its name.
+        node: String,
+        /// Its imported height.
+        imported: Height,
+        /// Heights to import.
+        heights: Height,
+        /// What it says of itself.
+        status: String,
+    },
+    /// A task failed.
+    #[error("a task failed: {0}")]
+    Task(#[from] JoinError),
+    /// A store cannot be read.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// Interrupted by a signal.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl DevnetError {
+    /// Whether the user's input is to blame, so that nothing was started.
+    pub fn is_bad_input(&self) -> bool {
+        matches!(self, Self::Options(_) | Self::Dir { .. } | Self::NotEmpty(_))
+    }
+}
+
+/// Runs a devnet and returns its summary; the nodes have stopped by then.
+///
+/// # Errors
+/// [`DevnetError`]. A run that ends without an error may still not [hold](Summary::holds).
+pub async fn run(options: DevnetOptions, stop: CancellationToken) -> Result<Summary, DevnetError> {
+    options.check()?;
+    let root = Root::new(options.dir.as_deref())?;
+    let setup = tokio::task::spawn_blocking({
+        let options = options.clone();
+        move || Setup::new(&options)
+    })
+    .await??;
+    let mut devnet = Devnet::start(options, &root, setup, stop).await?;
+    let outcome = devnet.watch().await;
+    let outcome = match outcome {
+        Ok(summary) => devnet.keep_running(summary).await,
+        Err(error) => Err(error),
+    };
+    let stopped = devnet.stop().await;
+    outcome.and_then(|summary| stopped.map(|()| summary))
+}
+
+/// Where the nodes live.
+enum Root {
+    Given(PathBuf),
+    Temporary(tempfile::TempDir),
+}
+
+impl Root {
+    fn new(given: Option<&Path>) -> Result<Self, DevnetError> {
+        let Some(path) = given else {
+            let made = tempfile::Builder::new().prefix("lapis-devnet-").tempdir();
+            let fault = |source| DevnetError::Dir { path: std::env::temp_dir(), source };
+            return Ok(Self::Temporary(made.map_err(fault)?));
+        };
+        let fault = |source| DevnetError::Dir { path: path.to_owned(), source };
+        match fs::read_dir(path) {
+            Ok(mut entries) => {
+                if entries.next().is_some() {
+                    return Err(DevnetError::NotEmpty(path.to_owned()));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path).map_err(fault)?,
+            Err(error) => return Err(fault(error)),
+        }
+        Ok(Self::Given(path.to_owned()))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Given(path) => path,
+            Self::Temporary(dir) => dir.path(),
+        }
+    }
+}
+
+/// What takes a moment to prepare: the trusted setup, the chain, the ceiling.
+struct Setup {
+    kzg: Arc<Kzg>,
+    params: DevnetParams,
+    proposer: Proposer,
+    ceiling: Option<Ceiling>,
+}
+
+impl Setup {
+    fn new(options: &DevnetOptions) -> Result<Self, DevnetError> {
+        let kzg = Arc::new(Kzg::mainnet()?);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let params = DevnetParams {
+            genesis_time: now,
+            max_blobs_per_block: options.blobs.max(MIN_BLOB_LIMIT),
+            ..DevnetParams::new(options.validators)
+        };
+        let spec = Arc::new(ChainSpec::new(&params)?);
+        let proposer = Proposer::new(spec, BlobFactory::new(params.seed), Arc::clone(&kzg));
+        let ceiling = match options.blobs {
+            0 => None,
+            _ => measure(&kzg, &proposer)?,
+        };
+        Ok(Self { kzg, params, proposer, ceiling })
+    }
+}
+
+fn measure(kzg: &Arc<Kzg>, proposer: &Proposer) -> Result<Option<Ceiling>, DevnetError> {
+    let built = proposer.build(&Tip::genesis(proposer.spec()), 0, MIN_BLOB_LIMIT)?;
+    let value = &built.proposal.value;
+    let sample: Result<Vec<_>, _> = (0_u64..)
+        .zip(built.proposal.blobs)
+        .map(|(index, blob)| Matched::blob(blob.into_inner(), value, index))
+        .collect();
+    Ok(ceiling::measure(kzg, &sample.map_err(ProposeError::from)?))
+}
+
+/// A running devnet.
+struct Devnet {
+    options: DevnetOptions,
+    network: Network,
+    validators: Vec<Member>,
+    follower: Member,
+    late: Option<Member>,
+    consensus: JoinHandle<Result<Tip, ConsensusError>>,
+    progress: watch::Receiver<Progress>,
+    ceiling: Option<Ceiling>,
+    facts: Facts,
+    display: Display,
+    stop: CancellationToken,
+}
+
+/// Contents of `devnet.json`.
+#[derive(Debug, Serialize)]
+struct Facts {
+    genesis: PathBuf,
+    genesis_id: String,
+    nodes: Vec<super::network::MemberFacts>,
+    #[serde(skip)]
+    file: PathBuf,
+}
+
+impl Facts {
+    /// Writes the file anew, as a whole, and prints what is new.
+    fn add(&mut self, member: &Member) -> Result<(), DevnetError> {
+        let facts = member.facts();
+        println!("{facts}");
+        self.nodes.push(facts);
+        let fault = |source| DevnetError::Dir { path: self.file.clone(), source };
+        let json = serde_json::to_vec_pretty(self).map_err(|error| fault(error.into()))?;
+        let unfinished = self.file.with_extension("json.tmp");
+        fs::write(&unfinished, json).and_then(|()| fs::rename(&unfinished, &self.file)).map_err(fault)
+    }
+}
+
+impl Devnet {
+    async fn start(
+        options: DevnetOptions,
+        root: &Root,
+        setup: Setup,
+        stop: CancellationToken,
+    ) -> Result<Self, DevnetError> {
+        let Setup { kzg, params, proposer, ceiling } = setup;
+        let chain = Chain::new(proposer.spec().genesis().clone());
+        let mut facts = facts(root.path(), &chain)?;
+        println!("devnet in {}, genesis {}", root.path().display(), facts.genesis.display());
+        let network = Network::new(root.path(), chain, kzg, stop.clone());
+        let mut validators: Vec<Member> = Vec::with_capacity(options.validators);
+        let mut ports = Vec::with_capacity(options.validators);
+        for (index, key) in params.keys().into_iter().enumerate() {
+            let (source, commands) = source::channel();
+            let name = format!("validator-{index}");
+            let peers = validators.iter().filter_map(|member| member.handle.addresses().into_iter().next()).collect();
+            let member = start(&network, &name, peers, Source::Local(commands)).await?;
+            facts.add(&member)?;
+            validators.push(member);
+            ports.push(ValidatorPort { key, source });
+        }
+        let follower = start(&network, "follower", addresses(&validators), Source::Follow).await?;
+        facts.add(&follower)?;
+        let (sender, progress) = watch::channel(Progress::default());
+        let config = consensus::Config {
+            last_height: Some(options.heights.get()),
+            block_time: options.block_time,
+            blobs: BlobCounts::Fixed(options.blobs),
+            ..consensus::Config::default()
+        };
+        let tip = Tip::genesis(proposer.spec());
+        let consensus = tokio::spawn(consensus::run(proposer, ports, tip, config, sender, stop.clone()));
+        let display = Display::new(options.heights.get());
+        let late = None;
+        Ok(Self { options, network, validators, follower, late, consensus, progress, ceiling, facts, display, stop })
+    }
+
+    /// Watches until all nodes have everything, or something is wrong.
+    async fn watch(&mut self) -> Result<Summary, DevnetError> {
+        let heights = self.options.heights.get();
+        let mut patience = Patience::new();
+        let mut catch_up = CatchUp::default();
+        loop {
+            self.check_alive().await?;
+            let decided = self.progress.borrow().decided_height;
+            if self.late.is_none() && decided >= self.options.late_from() {
+                let late = start(&self.network, "late", addresses(&self.validators), Source::Follow).await?;
+                self.facts.add(&late)?;
+                catch_up.begin(decided);
+                self.late = Some(late);
+            }
+            if let Some(late) = &self.late {
+                catch_up.look(late, decided);
+            }
+            self.display.show(&self.rows(), Instant::now());
+            if decided >= heights && self.late.iter().chain([&self.follower]).all(|node| imported(node) >= heights) {
+                if self.late.is_some() {
+                    self.display.finish(&self.rows());
+                    return self.summary(catch_up).await;
+                }
+            }
+            patience.look(self.late.as_ref().unwrap_or(&self.follower), decided, heights)?;
+            tokio::select! {
+                () = self.stop.cancelled() => return Err(DevnetError::Interrupted),
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    async fn check_alive(&mut self) -> Result<(), DevnetError> {
+        if self.consensus.is_finished() && self.progress.borrow().decided_height < self.options.heights.get() {
+            (&mut self.consensus).await??;
+            return Err(DevnetError::Interrupted);
+        }
+        let members = self.validators.iter_mut().chain([&mut self.follower]).chain(&mut self.late);
+        for member in members {
+            if let Some(ended) = member.ended().await {
+                let reason = ended.map_or_else(|failure| describe(&failure), |()| "it stopped by itself".to_owned());
+                return Err(DevnetError::Down { name: member.name.clone(), reason });
+            }
+        }
+        Ok(())
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let progress = *self.progress.borrow();
+        let decided = Row {
+            name: "decided".to_owned(),
+            height: progress.decided_height,
+            detail: format!("{} blobs", progress.blobs),
+        };
+        let nodes = [Some(&self.follower), self.late.as_ref()].into_iter().flatten().map(|member| {
+            let status = member.handle.status.borrow();
+            let stall = status.stall.as_ref().map_or_else(String::new, |stall| format!(", {stall}"));
+            let detail = format!("{} blobs verified{stall}", member.handle.metrics.pipeline.verified_blobs());
+            Row { name: member.name.clone(), height: imported(member), detail }
+        });
+        [decided].into_iter().chain(nodes).collect()
+    }
+
+    async fn summary(&self, catch_up: CatchUp) -> Result<Summary, DevnetError> {
+        let Some(late) = &self.late else { return Err(DevnetError::Interrupted) };
+        let (a, b) = (late.handle.store.clone(), self.follower.handle.store.clone());
+        let heights = self.options.heights.get();
+        let agreement = tokio::task::spawn_blocking(move || agreement::compare(&a, &b, heights)).await?;
+        let agree = match agreement {
+            Ok(()) => true,
+            Err(Disagreement::Store(error)) => return Err(error.into()),
+            Err(error) => {
+                tracing::error!(%error, "the stores do not agree");
+                false
+            }
+        };
+        let progress = *self.progress.borrow();
+        Ok(Summary {
+            heights,
+            blobs: progress.blobs,
+            bytes: progress.bytes,
+            late: node_summary(late)?,
+            follower: node_summary(&self.follower)?,
+            caught_up_heights: catch_up.behind,
+            caught_up_blobs: catch_up.blobs,
+            catch_up: catch_up.took,
+            ceiling: self.ceiling,
+            agree,
+        })
+    }
+
+    /// Shows the summary now and goes on until a signal, if that was asked for.
+    async fn keep_running(&mut self, summary: Summary) -> Result<Summary, DevnetError> {
+        if self.options.keep_running {
+            println!("\n{summary}");
+            println!("nodes keep running; stop with Ctrl-C");
+            self.stop.cancelled().await;
+        }
+        Ok(summary)
+    }
+
+    async fn stop(self) -> Result<(), DevnetError> {
+        self.consensus.abort();
+        let members = self.late.into_iter().chain([self.follower]).chain(self.validators);
+        let mut first = Ok(());
+        for (name, stopped) in
+            futures::future::join_all(members.map(|member| async { (member.name.clone(), member.stop().await) })).await
+        {
+            if let Err(failure) = stopped
+                && first.is_ok()
+            {
+                first = Err(DevnetError::Down { name, reason: describe(&failure) });
+            }
+        }
+        first
+    }
+}
+
+/// A failure with its causes.
+fn describe(failure: &TaskFailure) -> String {
+    let mut text = failure.to_string();
+    let mut cause = std::error::Error::source(failure);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+async fn start(
+    network: &Network,
+    name: &str,
+    peers: Vec<libp2p::Multiaddr>,
+    source: Source,
+) -> Result<Member, DevnetError> {
+    let started = network.start(name, peers, source).await;
+    started.map_err(|source| DevnetError::Member { name: name.to_owned(), source })
+}
+
+/// One address of each.
+fn addresses(members: &[Member]) -> Vec<libp2p::Multiaddr> {
+    members.iter().filter_map(|member| member.handle.addresses().into_iter().next()).collect()
+}
+
+fn facts(root: &Path, chain: &Chain) -> Result<Facts, DevnetError> {
+    let genesis = root.join("genesis.json");
+    let fault = |source| DevnetError::Dir { path: genesis.clone(), source };
+    let json = genesis_file::to_json(chain.genesis()).map_err(|error| fault(io::Error::other(error)))?;
+    fs::write(&genesis, json).map_err(fault)?;
+    let file = root.join("devnet.json");
+    Ok(Facts { genesis, genesis_id: chain.id().to_string(), nodes: Vec::new(), file })
+}
+
+fn imported(member: &Member) -> Height {
+    member.handle.feed.current().imported
+}
+
+fn node_summary(member: &Member) -> Result<NodeSummary, StoreError> {
+    let stats = member.handle.store.stats()?;
+    let tallies = stats.tallies;
+    let data_bytes = tallies.values_decided.bytes + tallies.blobs.held().bytes + tallies.payloads.held().bytes;
+    let pipeline = &member.handle.metrics.pipeline;
+    Ok(NodeSummary {
+        verified: pipeline.verified_blobs(),
+        faulty: pipeline.faulty_blobs(),
+        imported: stats.watermarks.imported,
+        disk_bytes: stats.allocated_bytes,
+        data_bytes,
+    })
+}
+
+/// How the late node catches up: from its start until it has imported what is decided.
+#[derive(Default)]
+struct CatchUp {
+    started: Option<Instant>,
+    behind: u64,
+    blobs: u64,
+    took: Duration,
+    done: bool,
+}
+
+impl CatchUp {
+    fn begin(&mut self, decided: Height) {
+        self.started = Some(Instant::now());
+        self.behind = decided;
+    }
+
+    fn look(&mut self, late: &Member, decided: Height) {
+        let Some(started) = self.started.filter(|_| !self.done) else { return };
+        self.took = started.elapsed();
+        self.blobs = late.handle.metrics.pipeline.verified_blobs();
+        // At a moving head one height is always under way.
+        self.done = imported(late) + 1 >= decided;
+    }
+}
+
+/// Notices when nothing moves.
+struct Patience {
+    moved: Instant,
+    seen: (Height, Height),
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self { moved: Instant::now(), seen: (0, 0) }
+    }
+
+    fn look(&mut self, member: &Member, decided: Height, heights: Height) -> Result<(), DevnetError> {
+        let now = (decided, imported(member));
+        if now != self.seen {
+            (self.seen, self.moved) = (now, Instant::now());
+        }
+        if self.moved.elapsed() < PATIENCE {
+            return Ok(());
+        }
+        let status = member.handle.status.borrow();
+        let status = status.stall.as_ref().map_or_else(|| "no reason known".to_owned(), ToString::to_string);
+        Err(DevnetError::Stuck { node: member.name.clone(), imported: now.1, heights, status })
+    }
+}
