@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod place;
+mod running;
 
 use std::{fs, net::TcpListener, process::Command};
 
 use place::{Place, lapis};
+use running::Running;
 
 #[test]
 fn init_makes_what_the_other_commands_read() {
@@ -80,7 +82,7 @@ fn a_malformed_genesis_is_bad_input() {
     let place = Place::new();
     for (text, part) in [
         ("{", "EOF"),
-        ("[]", "chain_id"),
+        ("[]", "an object with the fields of a genesis"),
         ("{ \"chain\": 1 }", "unknown field `chain`"),
         (&Place::GENESIS.replace("\"power\": 1", "\"power\": 0"), "power 0"),
         (&Place::GENESIS.replace("\"max_blobs_per_block\": 6", "\"max_blobs_per_block\": 5000"), "5000"),
@@ -182,23 +184,39 @@ fn flags_that_make_no_sense_are_bad_input() {
 }
 
 #[test]
+fn a_node_runs_answers_and_stops_in_order() {
+    let place = Place::new();
+    place.init();
+    let node = Running::start(&place.node());
+    let json = place.succeed(&["status", "--http", node.http(), "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let key = place.succeed(&["key", "show", "--dir", &place.node()]);
+    assert!(key.contains(status["peer_id"].as_str().unwrap()), "{status}");
+    assert_eq!(status["imported_height"], 0);
+    let table = place.succeed(&["status", "--http", node.http()]);
+    assert!(table.contains("example-1"), "{table}");
+
+    // A second node on the same directory is refused while the first one runs.
+    let error = lapis(&Running::words(&place.node())).output().unwrap();
+    assert_eq!(error.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&error.stderr).contains("already open"));
+
+    assert_eq!(node.stop(), Some(0));
+}
+
+#[test]
 fn a_port_in_use_is_bad_input() {
     let place = Place::new();
     place.init();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let line = place.refused(&[
-        "run",
-        "--dir",
-        &place.node(),
-        "--listen",
-        "/ip4/127.0.0.1/tcp/0",
-        "--http",
-        &address,
-        "--engine",
-        "none",
-    ]);
-    assert!(line.contains(&address) && line.contains("in use"), "{line}");
+    let address = taken.local_addr().unwrap();
+    let (node, http) = (place.node(), address.to_string());
+    let free = "/ip4/127.0.0.1/tcp/0";
+    let line = place.refused(&["run", "--dir", &node, "--listen", free, "--http", &http]);
+    assert!(line.contains(&http) && line.contains("in use"), "{line}");
+    let listen = format!("/ip4/127.0.0.1/tcp/{}", address.port());
+    let line = place.refused(&["run", "--dir", &node, "--listen", &listen, "--http", "127.0.0.1:0"]);
+    assert!(line.contains(&listen) && line.contains("in use"), "{line}");
 }
 
 #[test]
