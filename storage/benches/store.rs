@@ -1,1 +1,167 @@
-fn main() {}
+//! Costs of the store, in bytes of blobs per second where there are any.
+//!
+//! `insert` stores verified heights, one durable transaction for each group of heights, beside a plain file that is
+//! written and synced as often. `read` gives sidecars in pieces, as serving does, with their checksums verified.
+//! `promote` decides a value of 1024 blobs that is held as undecided. `prune` deletes heights of six blobs.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![allow(missing_docs, reason = "criterion's macros")]
+
+#[path = "../tests/store/fixture.rs"]
+mod fixture;
+
+use std::{
+    hint::black_box,
+    io::Write,
+    time::{Duration, Instant},
+};
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use fixture::{Bench, Chain, Proposal, at};
+use lapis_protocol_spec::{BlobSidecar, DecidedValue, PayloadEnvelope, Verified};
+use lapis_storage::{Batch, PruneOptions};
+
+const BLOB: u64 = 131_072;
+
+/// Heights with everything verified, to be stored again and again.
+struct Verifieds {
+    decided: Vec<Verified<DecidedValue>>,
+    payloads: Vec<Verified<PayloadEnvelope>>,
+    blobs: Vec<Vec<Verified<BlobSidecar>>>,
+    proposals: Vec<Proposal>,
+}
+
+impl Verifieds {
+    fn new(heights: u64, blobs: u64) -> Self {
+        let mut chain = Chain::new();
+        let mut all = Self { decided: Vec::new(), payloads: Vec::new(), blobs: Vec::new(), proposals: Vec::new() };
+        for height in 0..heights {
+            let proposal = chain.propose(&(height * blobs..(height + 1) * blobs).collect::<Vec<_>>(), 20_000);
+            all.decided.push(chain.decide(&proposal));
+            all.payloads.push(proposal.payload());
+            all.blobs.push(proposal.blobs(0..proposal.sidecars.len()));
+            all.proposals.push(proposal);
+        }
+        all
+    }
+
+    fn batch(&self, heights: std::ops::Range<usize>) -> Batch {
+        Batch { payloads: self.payloads[heights.clone()].to_vec(), blobs: self.blobs[heights].concat() }
+    }
+
+    fn store(&self, group: usize) -> Bench {
+        let bench = Bench::new();
+        bench.store.mark_decided(&self.decided).unwrap();
+        for start in (0..self.decided.len()).step_by(group) {
+            bench.store.insert(self.batch(start..(start + group).min(self.decided.len()))).unwrap();
+        }
+        bench
+    }
+
+    fn bytes(&self) -> u64 {
+        self.blobs.iter().map(|blobs| blobs.len() as u64 * BLOB).sum()
+    }
+}
+
+fn insert(c: &mut Criterion) {
+    let mut group = c.benchmark_group("insert");
+    group.sample_size(10);
+    for (heights, blobs) in [(64, 6), (1, 1024)] {
+        let data = Verifieds::new(heights, blobs);
+        group.throughput(Throughput::Bytes(data.bytes()));
+        for per_transaction in if heights == 1 { vec![1] } else { vec![1, 10] } {
+            let name = format!("{heights}x{blobs}, {per_transaction} heights a transaction");
+            group.bench_function(BenchmarkId::new("store", &name), |b| {
+                b.iter_custom(|times| (0..times).map(|_| time_insert(&data, per_transaction)).sum());
+            });
+            group.bench_function(BenchmarkId::new("file", &name), |b| {
+                b.iter_custom(|times| (0..times).map(|_| time_file(&data, per_transaction)).sum());
+            });
+        }
+    }
+}
+
+fn time_insert(data: &Verifieds, group: usize) -> Duration {
+    let bench = Bench::new();
+    bench.store.mark_decided(&data.decided).unwrap();
+    let heights = data.decided.len();
+    let batches: Vec<Batch> = (0..heights).step_by(group).map(|i| data.batch(i..(i + group).min(heights))).collect();
+    let start = Instant::now();
+    for batch in batches {
+        bench.store.insert(batch).unwrap();
+    }
+    start.elapsed()
+}
+
+fn time_file(data: &Verifieds, group: usize) -> Duration {
+    let mut file = tempfile::tempfile().unwrap();
+    let start = Instant::now();
+    for heights in data.blobs.chunks(group) {
+        for blob in heights.iter().flatten() {
+            file.write_all(blob.blob.as_array()).unwrap();
+        }
+        file.sync_data().unwrap();
+    }
+    start.elapsed()
+}
+
+fn read(c: &mut Criterion) {
+    let mut group = c.benchmark_group("read");
+    for (heights, blobs) in [(64, 6), (1, 512)] {
+        let data = Verifieds::new(heights, blobs);
+        let bench = data.store(4);
+        group.throughput(Throughput::Bytes(data.bytes()));
+        let mut out = Vec::with_capacity(BlobSidecar::BYTES);
+        group.bench_function(format!("sidecars of {heights}x{blobs}"), |b| {
+            b.iter(|| {
+                let reader = bench.store.reader().unwrap();
+                for (height, index) in (1..=heights).flat_map(|height| (0..blobs).map(move |index| (height, index))) {
+                    out.clear();
+                    let copy = |pieces: &[&[u8]]| pieces.iter().for_each(|piece| out.extend_from_slice(piece));
+                    reader.with_sidecar(height, index, copy).unwrap().unwrap();
+                    black_box(&out);
+                }
+            });
+        });
+    }
+}
+
+fn promote(c: &mut Criterion) {
+    let mut group = c.benchmark_group("promote");
+    group.sample_size(10);
+    let data = Verifieds::new(1, 1024);
+    group.bench_function("1024 blobs", |b| {
+        b.iter_custom(|times| {
+            let one = |_| {
+                let bench = Bench::new();
+                bench.store.insert_undecided(0, &data.proposals[0].value, at(0)).unwrap();
+                bench.store.insert(data.batch(0..1)).unwrap();
+                let start = Instant::now();
+                assert_eq!(bench.store.mark_decided(&data.decided).unwrap().watermarks.available, 1);
+                start.elapsed()
+            };
+            (0..times).map(one).sum()
+        });
+    });
+}
+
+fn prune(c: &mut Criterion) {
+    let mut group = c.benchmark_group("prune");
+    group.sample_size(10);
+    let data = Verifieds::new(64, 6);
+    group.throughput(Throughput::Bytes(data.bytes()));
+    group.bench_function("64x6", |b| {
+        b.iter_custom(|times| {
+            let one = |_| {
+                let bench = data.store(10);
+                bench.import_all();
+                let start = Instant::now();
+                while !bench.store.prune_below(65, PruneOptions::default()).unwrap().done {}
+                start.elapsed()
+            };
+            (0..times).map(one).sum()
+        });
+    });
+}
+
+criterion_group!(benches, insert, read, promote, prune);
+criterion_main!(benches);

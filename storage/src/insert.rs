@@ -93,6 +93,7 @@ impl Store {
         payloads: Vec<Matched<PayloadEnvelope>>,
         blobs: Vec<Matched<BlobSidecar>>,
     ) -> Result<VerifyOutcome, StoreError> {
+        self.check_known(&payloads, &blobs)?;
         let mut outcome = VerifyOutcome::default();
         let mut batch = Batch::default();
         for payload in payloads {
@@ -107,6 +108,24 @@ impl Store {
         outcome.faulty_blobs = checked.faulty.iter().map(|((), blob)| (blob.height, blob.index)).collect();
         outcome.inserted = self.insert(batch)?;
         Ok(outcome)
+    }
+
+    /// Finds items that could not be stored before anything is spent on verifying them.
+    fn check_known(
+        &self,
+        payloads: &[Matched<PayloadEnvelope>],
+        blobs: &[Matched<BlobSidecar>],
+    ) -> Result<(), StoreError> {
+        let reader = self.reader()?;
+        let payloads = payloads.iter().map(|payload| (payload.height, *payload.value_id()));
+        let mut last = None;
+        for (height, value_id) in payloads.chain(blobs.iter().map(|blob| (blob.height, *blob.value_id()))) {
+            if last != Some(value_id) && reader.value_height(&value_id)?.is_none() {
+                return Err(Conflict::UnknownValue { height, value_id }.into());
+            }
+            last = Some(value_id);
+        }
+        Ok(())
     }
 }
 

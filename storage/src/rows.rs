@@ -154,3 +154,55 @@ pub(crate) fn checksum<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, key: u64)
     pieces.into_iter().for_each(|piece| hasher.update(piece));
     hasher.digest()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use super::*;
+
+    #[test]
+    fn every_flipped_bit_of_a_sealed_row_is_noticed() {
+        let state = ValueState { id: [3; 32].into(), height: 9, inserted_at: 1_700_000_000, missing: 4096 };
+        let sealed = seal(state.encode(), 7);
+        assert_eq!(unseal(&sealed, 7).and_then(ValueState::decode), Some(state));
+        assert_eq!(unseal(&sealed, 8), None, "a row at another key's place");
+        for bit in 0..sealed.len() * 8 {
+            let mut flipped = sealed.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(unseal(&flipped, 7), None, "bit {bit}");
+        }
+        for length in 0..sealed.len() {
+            assert_eq!(unseal(&sealed[..length], 7), None, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn rows_decode_to_what_was_encoded_and_have_one_length() {
+        let blob = BlobRow {
+            number: 5,
+            commitment: [1; 48].into(),
+            proof: [2; 48].into(),
+            checksum: 6,
+            tail: std::array::from_fn(|i| u8::try_from(i).unwrap()),
+        };
+        let mut row = blob.encode();
+        assert_eq!(BlobRow::decode(&row), Some(blob));
+        row.push(0);
+        assert_eq!(BlobRow::decode(&row), None);
+        let payload = PayloadRow { size: 3, checksum: 4, tail: vec![7, 8, 9] };
+        assert_eq!(PayloadRow::decode(&payload.encode()), Some(payload));
+        assert_eq!(PayloadRow::decode(&[0; 15]), None);
+    }
+
+    #[test]
+    fn a_checksum_does_not_depend_on_how_data_is_cut() {
+        let data: Vec<u8> = (0..=255).cycle().take(10_000).collect();
+        let whole = checksum([data.as_slice()], 3);
+        for cut in [0, 1, 255, 256, 9_999] {
+            let (left, right) = data.split_at(cut);
+            assert_eq!(checksum([left, right], 3), whole);
+        }
+        assert_ne!(checksum([data.as_slice()], 4), whole);
+    }
+}

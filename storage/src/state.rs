@@ -309,3 +309,6 @@ pub(crate) fn in_ranges(tables: &impl Tables, kind: RangeKind, height: Height) -
     let below = tables.ranges().range((kind, 0)..=(kind, height))?.next_back().transpose()?;
     Ok(below.is_some_and(|(_, end)| height < end.value()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,8 +23,8 @@ use crate::{
 /// Calls block: they wait for the disk, and writing calls for each other. Keep them off async threads.
 ///
 /// Every writing call is one transaction, undone as a whole when it fails. Those marked *durable* survive a power loss
-/// once they have returned; those marked *eventual* survive with the next durable one, and what a crash takes back then
-/// is taken back in the order in which it was written.
+/// once they have returned; those marked *eventual* survive with the next durable one, which comes after 64 eventual ones
+/// at the latest. What a crash takes back are the last of them, never one in between.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -34,11 +34,15 @@ struct Inner {
     database: Database,
     path: PathBuf,
     config: StoreConfig,
-    /// Held by the one writer, from reading the state to publishing its successor.
-    writer: Mutex<()>,
+    /// Held by the one writer, from reading the state to publishing its successor. Counts the eventual transactions
+    /// since the last durable one.
+    writer: Mutex<u32>,
     /// The state as of the last commit.
     committed: RwLock<Arc<State>>,
 }
+
+/// Most eventual transactions in a row: bounds what a crash takes back, and the pages that redb keeps for it.
+const MAX_EVENTUAL: u32 = 64;
 
 /// A writing transaction: its tables and the state that it will leave.
 pub(crate) struct Writer<'t> {
@@ -75,7 +79,7 @@ impl Store {
             database,
             path: path.to_owned(),
             config,
-            writer: Mutex::new(()),
+            writer: Mutex::new(0),
             committed: RwLock::new(Arc::new(state)),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -195,13 +199,11 @@ impl Store {
     ) -> Result<T, StoreError> {
         let inner = &*self.inner;
         // A writer that panicked has published nothing and its transaction is gone: the lock protects no broken state.
-        let _one_writer = inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut eventual = inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let durable = safe == Safe::Durable || *eventual >= MAX_EVENTUAL;
         let mut transaction = inner.database.begin_write()?;
         transaction.set_quick_repair(true);
-        transaction.set_durability(match safe {
-            Safe::Durable => Durability::Immediate,
-            Safe::Eventual => Durability::None,
-        })?;
+        transaction.set_durability(if durable { Durability::Immediate } else { Durability::None })?;
         let before = self.committed();
         let (result, state) = {
             let tables = WriteTables::open(&transaction)?;
@@ -211,6 +213,7 @@ impl Store {
             (result, writer.state)
         };
         transaction.commit()?;
+        *eventual = if durable { 0 } else { *eventual + 1 };
         *inner.committed.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
         Ok(result)
     }

@@ -27,7 +27,7 @@ fn decided_values_come_back_as_they_were() {
     assert_eq!(decided.watermarks.available, 0);
     assert_eq!(decided.watermarks.earliest_value, 1);
     assert_eq!(bench.store.tip().unwrap(), bench.chain.tip);
-    assert_eq!(bench.store.gaps(), HeightRanges::from_iter([1..4]));
+    assert_eq!(bench.store.gaps(), std::iter::once(1..4).collect::<HeightRanges>());
     let reader = bench.store.reader().unwrap();
     for value in &batch {
         assert_eq!(reader.decided_value(value.height()).unwrap().as_ref(), Some(&**value));

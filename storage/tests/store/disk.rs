@@ -79,7 +79,7 @@ fn large_heights_take_the_room_of_their_data() {
 
 #[test]
 fn space_is_used_again_after_pruning() {
-    const RETENTION: u64 = 20;
+    const RETENTION: u64 = 40;
     let mut bench = fill(6, RETENTION);
     bench.import_all();
     let options = PruneOptions { max_heights: NonZeroU64::MIN, ..PruneOptions::default() };
@@ -95,10 +95,12 @@ fn space_is_used_again_after_pruning() {
     }
     assert_eq!(bench.store.stats().unwrap().tallies.blobs.held().count, RETENTION * 6);
     let late = allocated(&bench.store);
-    println!("after 10 rounds {early}, after 50 rounds {late}, of the data {:.4}", ratio(&bench.store));
+    let ratio = ratio(&bench.store);
+    println!("after 10 rounds {early} bytes, after 50 rounds {late}, {ratio:.4} of the data");
     assert!(late <= early + early / 100, "the file creeps: {early} bytes after 10 rounds, {late} after 50");
+    assert!(ratio <= RATIO, "{ratio:.4} of the data after pruning");
     let bench = bench.reopen_after(|_| ());
-    assert!(bench.store.reader().unwrap().sidecar(51, 5).unwrap().is_some());
+    assert!(bench.store.reader().unwrap().sidecar(RETENTION + 50, 5).unwrap().is_some());
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn available_follows_the_lowest_gap() {
     let mut bench = Bench::new();
     let proposals: Vec<_> = [&[1_u64, 2][..], &[], &[3]].map(|seeds| bench.decided(seeds)).into();
     assert!(bench.store.insert(proposals[2].batch()).unwrap().newly_available.is_empty());
-    assert_eq!(bench.store.gaps(), HeightRanges::from_iter([1..3]));
+    assert_eq!(bench.store.gaps(), std::iter::once(1..3).collect::<HeightRanges>());
     let blobs = Batch { blobs: proposals[0].blobs([0, 1]), ..Batch::default() };
     assert!(bench.store.insert(blobs).unwrap().newly_available.is_empty());
     let payload = Batch { payloads: vec![proposals[0].payload()], ..Batch::default() };
@@ -92,6 +92,11 @@ fn an_item_of_an_unknown_value_aborts_the_batch_and_is_named() {
     assert_eq!(conflict, Conflict::UnknownValue { height: 2, value_id: *unknown.value.id() });
     let batch = Batch { blobs: [known.blobs([0]), unknown.blobs([0])].concat(), ..Batch::default() };
     assert!(bench.store.insert(batch).is_err());
+    let blobs = vec![known.matched(0), unknown.matched(0)];
+    let Err(StoreError::Conflict(again)) = bench.store.verify_and_store(&KZG, Vec::new(), blobs) else {
+        panic!("stored")
+    };
+    assert_eq!(again, conflict);
     assert_eq!(bench.store.reader().unwrap().sidecar(1, 0).unwrap(), None);
     assert_eq!(bench.store.stats().unwrap().tallies.blobs.held().count, 0);
 }

@@ -10,5 +10,6 @@ mod insert;
 mod lifecycle;
 mod model;
 mod open;
+mod plain;
 mod prune;
 mod undecided;

@@ -1,20 +1,16 @@
 //! The store against a plain model in memory: the same random operations, the same answers.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    num::NonZeroU64,
-    time::Duration,
-};
+use std::{collections::BTreeSet, num::NonZeroU64, time::Duration};
 
-use lapis_protocol_spec::{Bytes32, HeightRanges};
-use lapis_storage::{
-    Batch, BlobStatus, PhaseTallies, PruneAllow, PruneKind, PruneOptions, StoreConfig, Tallies, Tally,
-};
+use lapis_protocol_spec::Bytes32;
+use lapis_storage::{Batch, PruneAllow, PruneKind, PruneOptions, StoreConfig};
 use proptest::prelude::*;
 
-use crate::fixture::{Bench, Proposal, assert_in_order, at};
+use crate::{
+    fixture::{Bench, Proposal, assert_in_order, at},
+    plain::{BLOB, Model, Proposed, count, envelope_bytes, hashes},
+};
 
-const BLOB: u64 = 131_072;
 const TTL: u64 = 100;
 
 #[derive(Clone, Debug)]
@@ -84,142 +80,6 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(keep, payloads, archived)| Operation::Prune { keep, payloads, archived }),
         1 => Just(Operation::Reopen),
     ]
-}
-
-#[derive(Debug)]
-struct Proposed {
-    proposal: Proposal,
-    rounds: BTreeSet<u64>,
-    since: u64,
-}
-
-/// What a store holds, said as plainly as possible.
-#[derive(Debug, Default)]
-struct Model {
-    decided: Vec<Proposal>,
-    /// All at the height after the last decided one.
-    proposed: BTreeMap<Bytes32, Proposed>,
-    payloads: BTreeSet<Bytes32>,
-    blobs: BTreeSet<Bytes32>,
-    imported: u64,
-    archived: BTreeSet<u64>,
-    blob_floor: u64,
-    payload_floor: u64,
-    pruned_blobs: Tally,
-    pruned_payloads: Tally,
-    now: u64,
-}
-
-fn hashes(proposal: &Proposal) -> Vec<Bytes32> {
-    proposal.value.value().versioned_hashes().collect()
-}
-
-fn envelope_bytes(proposal: &Proposal) -> u64 {
-    lapis_protocol_spec::encode(&proposal.envelope).len() as u64
-}
-
-fn value_bytes(proposal: &Proposal) -> u64 {
-    lapis_protocol_spec::encode(&**proposal.value.value()).len() as u64
-}
-
-fn count(tally: &mut Tally, bytes: u64) {
-    tally.count += 1;
-    tally.bytes += bytes;
-}
-
-impl Model {
-    fn new() -> Self {
-        Self { blob_floor: 1, payload_floor: 1, ..Self::default() }
-    }
-
-    fn known(&self) -> Vec<&Proposal> {
-        self.decided.iter().chain(self.proposed.values().map(|proposed| &proposed.proposal)).collect()
-    }
-
-    fn live(&self) -> Vec<&Proposal> {
-        self.known().into_iter().filter(|proposal| proposal.height() >= self.blob_floor).collect()
-    }
-
-    fn is_complete(&self, proposal: &Proposal) -> bool {
-        let payload = proposal.height() < self.payload_floor || self.payloads.contains(proposal.value.id());
-        let blobs = hashes(proposal).iter().all(|hash| self.blobs.contains(hash));
-        payload && (proposal.height() < self.blob_floor || blobs)
-    }
-
-    fn gaps(&self) -> HeightRanges {
-        let gaps = self.decided.iter().filter(|proposal| !self.is_complete(proposal));
-        gaps.map(|proposal| proposal.height()..proposal.height() + 1).collect()
-    }
-
-    fn available(&self) -> u64 {
-        self.decided.iter().take_while(|proposal| self.is_complete(proposal)).count() as u64
-    }
-
-    /// Deletes the blobs that no live value has; returns how many.
-    fn collect(&mut self) -> u64 {
-        let wanted: BTreeSet<Bytes32> = self.live().iter().flat_map(|proposal| hashes(proposal)).collect();
-        let before = self.blobs.len();
-        self.blobs.retain(|hash| wanted.contains(hash));
-        (before - self.blobs.len()) as u64
-    }
-
-    fn forget(&mut self, id: &Bytes32) {
-        self.proposed.remove(id);
-        self.payloads.remove(id);
-        self.collect();
-    }
-
-    fn status(&self, hash: &Bytes32) -> BlobStatus {
-        let all = self.known();
-        let holders: Vec<&&Proposal> = all.iter().filter(|proposal| hashes(proposal).contains(hash)).collect();
-        let live: Vec<u64> = holders.iter().map(|p| p.height()).filter(|height| *height >= self.blob_floor).collect();
-        let decided = live.iter().filter(|height| **height <= self.decided.len() as u64).max();
-        match (holders.is_empty(), live.is_empty(), self.blobs.contains(hash), decided) {
-            (true, ..) => BlobStatus::Unknown,
-            (_, true, ..) => BlobStatus::Pruned,
-            (_, _, false, _) => BlobStatus::Awaited,
-            (.., None) => BlobStatus::Undecided,
-            (.., Some(height)) if self.archived.contains(height) => BlobStatus::Archived,
-            (.., Some(_)) => BlobStatus::Decided,
-        }
-    }
-
-    fn tallies(&self) -> Tallies {
-        let mut tallies = Tallies {
-            blobs: PhaseTallies { pruned: self.pruned_blobs, ..PhaseTallies::default() },
-            payloads: PhaseTallies { pruned: self.pruned_payloads, ..PhaseTallies::default() },
-            ..Tallies::default()
-        };
-        for hash in &self.blobs {
-            match self.status(hash) {
-                BlobStatus::Undecided => count(&mut tallies.blobs.undecided, BLOB),
-                BlobStatus::Decided => count(&mut tallies.blobs.decided, BLOB),
-                BlobStatus::Archived => count(&mut tallies.blobs.archived, BLOB),
-                other => panic!("a held blob is {other:?}"),
-            }
-        }
-        for proposal in self.known().into_iter().filter(|proposal| self.payloads.contains(proposal.value.id())) {
-            let phase = match proposal.height() {
-                height if height > self.decided.len() as u64 => &mut tallies.payloads.undecided,
-                height if self.archived.contains(&height) => &mut tallies.payloads.archived,
-                _ => &mut tallies.payloads.decided,
-            };
-            count(phase, envelope_bytes(proposal));
-        }
-        self.decided.iter().for_each(|proposal| count(&mut tallies.values_decided, value_bytes(proposal)));
-        for proposed in self.proposed.values() {
-            let bytes = value_bytes(&proposed.proposal) + 64 * proposed.rounds.len() as u64;
-            count(&mut tallies.values_undecided, bytes);
-        }
-        tallies
-    }
-
-    fn decide(&mut self, proposal: Proposal) {
-        let losers: Vec<Bytes32> = self.proposed.keys().filter(|id| *id != proposal.value.id()).copied().collect();
-        self.proposed.remove(proposal.value.id());
-        self.decided.push(proposal);
-        losers.iter().for_each(|id| self.forget(id));
-    }
 }
 
 /// Store and model, side by side.
@@ -313,7 +173,7 @@ impl Pair {
     fn drop_round(&mut self, round: u64) {
         let height = self.model.decided.len() as u64 + 1;
         self.bench.store.drop_round(height, round).unwrap();
-        self.model.proposed.values_mut().for_each(|proposed| drop(proposed.rounds.remove(&round)));
+        self.model.proposed.values_mut().for_each(|proposed| proposed.rounds.retain(|other| *other != round));
         let gone = self.model.proposed.iter().filter(|(_, proposed)| proposed.rounds.is_empty());
         let gone: Vec<Bytes32> = gone.map(|(id, _)| *id).collect();
         gone.iter().for_each(|id| self.model.forget(id));
@@ -421,7 +281,7 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 128, max_shrink_iters: 200, ..ProptestConfig::default() })]
 
     #[test]
     fn the_store_does_what_the_model_does(operations in prop::collection::vec(operation(), 1..40)) {
