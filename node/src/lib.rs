@@ -4,6 +4,7 @@ pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod data_dir;
+mod decide;
 pub mod devnet;
 pub mod execution;
 pub mod feed;

@@ -8,6 +8,7 @@ use lapis_storage::{Batch, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    decide::store_decided,
     feed::WatermarkFeed,
     metrics::Metrics,
     source::{Proposal, SourceCommand, SourceCommands, SourceError},
@@ -65,7 +66,7 @@ impl LocalSource {
 
     async fn decide(&self, decided: Verified<DecidedValue>) -> Result<(), SourceError> {
         let announced = decided.clone();
-        let outcome = self.write(move |store| store.mark_decided(&[decided])).await?;
+        let outcome = self.write(move |store| store_decided(store, &[decided])).await?;
         self.metrics.store.decided(announced.value.blob_count(), outcome.promoted);
         self.metrics.store.dropped(outcome.dropped.blobs);
         self.feed.refresh();

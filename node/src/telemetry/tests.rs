@@ -29,7 +29,8 @@ fn written(format: LogFormat) -> String {
     let lines = Lines::default();
     let writer = lines.clone();
     let filter = parse_filter("debug").unwrap();
-    let subscriber = tracing_subscriber::registry().with(layer(format, move || writer.clone()).with_filter(filter));
+    let subscriber =
+        tracing_subscriber::registry().with(layer(format, Colours::Off, move || writer.clone()).with_filter(filter));
     tracing::subscriber::with_default(subscriber, || {
         let _span = tracing::info_span!("sync", height = 7).entered();
         tracing::warn!(peers = 3, "no progress");
@@ -60,6 +61,12 @@ fn pretty_names_level_message_and_span() {
     let text = written(LogFormat::Pretty);
     assert_eq!(text.lines().count(), 1);
     assert!(text.contains("WARN") && text.contains("no progress") && text.contains("sync"), "{text}");
+    assert!(!text.contains('\x1b'), "{text}");
+}
+
+#[test]
+fn what_is_no_terminal_gets_no_colours() {
+    assert_eq!(Colours::of(&tempfile::tempfile().unwrap()), Colours::Off);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use lapis_protocol_spec::{Bytes32, CertificateFault, ChainLink, DecidedValue, He
 use lapis_storage::{Store, StoreError};
 use libp2p::PeerId;
 
-use crate::chain::Chain;
+use crate::{chain::Chain, decide::store_decided};
 
 /// Values from one peer, in order, not yet verified.
 #[derive(Debug)]
@@ -66,9 +66,7 @@ pub(super) fn commit(store: &Store, chain: &Chain, fetched: FetchedValues) -> Re
             }
         }
     }
-    if !verified.is_empty() {
-        store.mark_decided(&verified)?;
-    }
+    store_decided(store, &verified)?;
     Ok(Committed { peer, count: verified.len(), obstacle, rest: rest.into() })
 }
 
