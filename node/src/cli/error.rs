@@ -99,7 +99,7 @@ pub(super) fn usage_line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let kept = text.lines().take_while(|line| !line.starts_with("Usage:")).filter(|line| !line.starts_with("For more"));
     let line = flat(&kept.collect::<Vec<_>>().join("\n"));
-    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+    line.strip_prefix("error: ").unwrap_or(&line).replace(" tip: ", "; tip: ")
 }
 
 /// The words of `text` with single spaces between them.
