@@ -61,7 +61,7 @@ fn flags_that_make_no_sense_are_refused_on_one_line() {
         ("key", "a command is missing"),
         ("fly", "unrecognized subcommand 'fly'"),
         ("run", "--dir <DIR>"),
-        ("run --dri /tmp/d", "'--dri' found; tip: "),
+        ("run --dirr /tmp/d", "'--dirr' found; tip: "),
         ("run --dir /tmp/d --listen here", "'here'"),
         ("run --dir /tmp/d --http localhost", "'localhost'"),
         ("run --dir /tmp/d --engine steam", "embedded, none"),
