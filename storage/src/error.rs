@@ -31,7 +31,10 @@ pub enum OpenError {
         /// Genesis id of the configured chain.
         expected: Bytes32,
     },
-    /// Not a store, or one whose own records contradict each other.
+    /// The file is something else.
+    #[error("the file is not a store")]
+    NotAStore,
+    /// A store whose own records contradict each other.
     #[error("the store cannot be read: {0}")]
     Damaged(#[source] StoreError),
     /// The database refused for another reason.
@@ -196,7 +199,11 @@ impl From<redb::DatabaseError> for OpenError {
     fn from(error: redb::DatabaseError) -> Self {
         match error {
             redb::DatabaseError::DatabaseAlreadyOpen => Self::Locked,
-            redb::DatabaseError::Storage(redb::StorageError::Io(error)) => Self::Io(error),
+            redb::DatabaseError::Storage(redb::StorageError::Io(error)) => match error.kind() {
+                // redb's answer to a file that does not begin as its files do.
+                io::ErrorKind::InvalidData => Self::NotAStore,
+                _ => Self::Io(error),
+            },
             error => Self::Database(Box::new(error.into())),
         }
     }

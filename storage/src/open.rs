@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lapis_protocol_spec::{Bytes32, Genesis, encode};
-use redb::{Database, Durability, ReadableDatabase, TableError, WriteTransaction};
+use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, TableError, WriteTransaction};
 
 use crate::{
     OpenError, StoreConfig, StoreError, TableName,
@@ -45,19 +45,26 @@ pub(crate) fn open(path: &Path, genesis: &Genesis, config: &StoreConfig) -> Resu
 }
 
 /// Schema and genesis id of the store; `None` if the database is empty.
-fn identity(database: &Database) -> Result<Option<(u64, Bytes32)>, StoreError> {
-    let transaction = database.begin_read()?;
+fn identity(database: &Database) -> Result<Option<(u64, Bytes32)>, OpenError> {
+    let transaction = database.begin_read().map_err(StoreError::from)?;
     let meta = match transaction.open_table(META) {
         Ok(meta) => meta,
-        Err(TableError::TableDoesNotExist(_)) if transaction.list_tables()?.next().is_none() => return Ok(None),
-        Err(error) => return Err(error.into()),
+        Err(TableError::TableDoesNotExist(_)) => {
+            let is_empty = transaction.list_tables().map_err(StoreError::from)?.next().is_none();
+            return if is_empty { Ok(None) } else { Err(OpenError::NotAStore) };
+        }
+        Err(error) => return Err(StoreError::from(error).into()),
     };
+    Ok(Some(read_identity(&meta)?))
+}
+
+fn read_identity(meta: &ReadOnlyTable<&'static str, &'static [u8]>) -> Result<(u64, Bytes32), StoreError> {
     let damage = Damage { table: TableName::Meta, height: 0, index: 0 };
     let schema = meta.get(SCHEMA_ROW)?.ok_or(damage)?;
     let schema = unseal(schema.value(), 0).and_then(|row| row.try_into().ok()).ok_or(damage)?;
     let genesis = meta.get(GENESIS_ROW)?.ok_or(damage)?;
     let genesis = unseal(genesis.value(), 0).and_then(Bytes32::from_slice).ok_or(damage)?;
-    Ok(Some((u64::from_le_bytes(schema), genesis)))
+    Ok((u64::from_le_bytes(schema), genesis))
 }
 
 /// One durable transaction makes the store: a crash leaves an empty database or a whole store.

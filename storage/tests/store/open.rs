@@ -52,7 +52,8 @@ fn files_that_are_no_store_are_refused_and_left_alone() {
     let text = directory.path().join("notes.txt");
     std::fs::write(&text, "not a database, but long enough to be looked at".repeat(400)).unwrap();
     let before = std::fs::read(&text).unwrap();
-    assert!(Store::open(&text, &genesis, StoreConfig::default()).is_err());
+    let error = Store::open(&text, &genesis, StoreConfig::default()).unwrap_err();
+    assert!(matches!(error, OpenError::NotAStore), "{error:?}");
     assert_eq!(std::fs::read(&text).unwrap(), before);
     let foreign = directory.path().join("foreign.redb");
     let database = Database::create(&foreign).unwrap();
@@ -60,7 +61,8 @@ fn files_that_are_no_store_are_refused_and_left_alone() {
     transaction.open_table(TableDefinition::<u64, u64>::new("theirs")).unwrap().insert(1, 1).unwrap();
     transaction.commit().unwrap();
     drop(database);
-    assert!(Store::open(&foreign, &genesis, StoreConfig::default()).is_err());
+    let error = Store::open(&foreign, &genesis, StoreConfig::default()).unwrap_err();
+    assert!(matches!(error, OpenError::NotAStore), "{error:?}");
     let nowhere = directory.path().join("no/such/directory/store.redb");
     assert!(matches!(Store::open(&nowhere, &genesis, StoreConfig::default()), Err(OpenError::Io(_))));
 }
