@@ -49,7 +49,7 @@ pub(crate) enum Expiry {
     Handshake(PeerId),
     /// A peer to which goodbye was said is still connected.
     Goodbye(PeerId),
-    /// A ban is over.
+    /// A ban is over, or was forgotten for newer ones.
     Ban(PeerId),
 }
 
@@ -58,25 +58,26 @@ pub(crate) enum Expiry {
 pub(crate) struct Table {
     rules: TableRules,
     records: HashMap<PeerId, Record>,
+    /// Peers that were forgotten while they were banned.
+    lifted: Vec<PeerId>,
 }
 
 impl Table {
     pub(crate) fn new(rules: TableRules) -> Self {
-        Self { rules, records: HashMap::new() }
+        Self { rules, records: HashMap::new(), lifted: Vec::new() }
     }
 
-    /// Notes a new connection. Whether it is the peer's first.
+    /// Notes a new connection. Whether statuses are still to be exchanged with the peer.
     pub(crate) fn connected(&mut self, peer: PeerId, link: Link, now: Instant) -> bool {
         let trusted = self.rules.trusted.contains(&peer);
         let record = self.records.entry(peer).or_insert_with(|| Record::new(now, trusted));
         record.links.push(link);
-        let first = record.phase == Phase::Gone;
-        if first {
+        if record.phase == Phase::Gone {
             record.phase = Phase::Handshaking { until: now + self.rules.handshake };
             record.status = None;
             record.sending = StatusSending::default();
         }
-        first
+        matches!(record.phase, Phase::Handshaking { .. })
     }
 
     /// Notes a closed connection. The state that the peer was in, if it was its last.
@@ -145,7 +146,7 @@ impl Table {
 
     /// Everything whose time has come. Each is told once, except a goodbye, which is told until the peer is gone.
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<Expiry> {
-        let mut expired = Vec::new();
+        let mut expired: Vec<_> = self.lifted.drain(..).map(Expiry::Ban).collect();
         for (peer, record) in &mut self.records {
             match record.phase {
                 Phase::Handshaking { until } if until <= now => expired.push(Expiry::Handshake(*peer)),
@@ -242,7 +243,10 @@ impl Table {
                 ban_a.cmp(&ban_b).then(penalty_a.total_cmp(&penalty_b))
             });
             let Some(peer) = least.map(|(peer, _)| *peer) else { return };
-            self.records.remove(&peer);
+            let forgotten = self.records.remove(&peer);
+            if forgotten.is_some_and(|record| record.banned_until.is_some()) {
+                self.lifted.push(peer);
+            }
         }
     }
 }

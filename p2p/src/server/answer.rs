@@ -6,7 +6,7 @@ use lapis_protocol_spec::{Request, Status, encode, framing::ErrorCode};
 use libp2p::PeerId;
 
 use super::{
-    Admission, Context, Notice,
+    Admission, Context, Notice, Share,
     request::{self, RequestFault},
     write::{self, WriteFault},
 };
@@ -55,7 +55,7 @@ impl Answer {
             Ok(request) => request,
             Err(fault) => return self.refuse_fault(&fault).await,
         };
-        if self.admission.share.is_none() {
+        if let Share::Refused(_) = self.admission.share {
             self.charge(Offence::TooManyStreams).await;
             let text = "too many concurrent requests of this protocol";
             return self.refuse(ErrorCode::RateLimited, text, "rate_limited").await;

@@ -1,7 +1,7 @@
 //! The server's side of exchanges: admits streams, answers them, and tells the service what it learned.
 //!
 //! Bounds: so many exchanges in all and per peer and protocol, each with a request within the bounds of its method and
-//! one item; a stream beyond the total is reset, one beyond its peer's share is told so.
+//! one item. A stream beyond its peer's share is told so, one at a time; more, and those beyond the total, are reset.
 
 mod answer;
 mod request;
@@ -65,8 +65,16 @@ impl std::fmt::Debug for ProviderRef {
 #[derive(Debug)]
 struct Admission {
     _total: OwnedSemaphorePermit,
-    /// `None`: over its peer's share, to be told so.
-    share: Option<KeyedPermit<(PeerId, Method)>>,
+    share: Share,
+}
+
+/// What an exchange takes of what its peer may have.
+#[derive(Debug)]
+enum Share {
+    /// One of those that the protocol allows.
+    Served(#[expect(dead_code, reason = "held for its drop")] KeyedPermit<(PeerId, Method)>),
+    /// More than that, to be told so.
+    Refused(#[expect(dead_code, reason = "held for its drop")] KeyedPermit<PeerId>),
 }
 
 /// Accepts streams and runs a task for each.
@@ -76,6 +84,8 @@ pub(crate) struct Server {
     inbound: mpsc::Receiver<Inbound>,
     total: Arc<Semaphore>,
     shares: KeyedPermits<(PeerId, Method)>,
+    /// One per peer, so that refusing takes no room from serving.
+    refusals: KeyedPermits<PeerId>,
     tasks: JoinSet<()>,
 }
 
@@ -86,6 +96,7 @@ impl Server {
             inbound,
             total: Arc::new(Semaphore::new(limits.inbound as usize)),
             shares: KeyedPermits::new(limits.inbound_per_protocol as usize),
+            refusals: KeyedPermits::new(1),
             tasks: JoinSet::new(),
         }
     }
@@ -102,6 +113,9 @@ impl Server {
                 Some(ended) = self.tasks.join_next() => check(ended)?,
             }
         }
+        // Streams that come from now on are reset.
+        self.inbound.close();
+        while self.inbound.try_recv().is_ok() {}
         let drain = self.context.timeouts.drain;
         let _ = tokio::time::timeout(drain, async {
             while let Some(ended) = self.tasks.join_next().await {
@@ -122,9 +136,22 @@ impl Server {
             record.outcome("no_room");
             return;
         };
-        let admission = Arc::new(Admission { _total: total, share: self.shares.try_acquire((peer, method)) });
+        let Some(share) = self.share(peer, method) else {
+            record.outcome("rate_limited");
+            // Lost when the service is behind: there are more where it came from.
+            let _ = self.context.notices.try_send(Notice::Offence(peer, Offence::TooManyStreams));
+            return;
+        };
+        let admission = Arc::new(Admission { _total: total, share });
         let answer = Answer::new(self.context.clone(), inbound, admission, record);
         self.tasks.spawn(answer.run());
+    }
+}
+
+impl Server {
+    fn share(&self, peer: PeerId, method: Method) -> Option<Share> {
+        let served = self.shares.try_acquire((peer, method)).map(Share::Served);
+        served.or_else(|| self.refusals.try_acquire(peer).map(Share::Refused))
     }
 }
 

@@ -18,7 +18,10 @@ impl Service {
             Command::Report(peer, offence) => self.charge(peer, offence),
             Command::Disconnect(peer, reason) => self.leave(peer, reason),
             Command::Dial(address, reply) => {
-                if self.dials.len() >= self.config.limits.connections.pending_outbound as usize {
+                let connected = peer_of(&address).filter(|peer| self.table.is_connected(peer));
+                if let Some(peer) = connected {
+                    drop(reply.send(Ok(peer)));
+                } else if self.dials.len() >= self.config.limits.connections.pending_outbound as usize {
                     drop(reply.send(Err(DialError::Busy)));
                 } else {
                     self.dial(dial_options(&address), Dial::Asked(address, reply));

@@ -18,9 +18,11 @@ use std::{
 use lapis_protocol_spec::{Bytes32, Status};
 use libp2p::{
     Multiaddr, PeerId, Swarm,
+    core::transport::ListenerId,
     gossipsub::IdentTopic,
     identity::Keypair,
     metrics::Metrics as Libp2pMetrics,
+    multiaddr::Protocol,
     swarm::{self, ConnectionId},
 };
 use prometheus_client::registry::Registry;
@@ -98,6 +100,7 @@ pub struct Service {
     libp2p_metrics: Libp2pMetrics,
     config: Config,
     bound: bool,
+    listeners: Vec<ListenerId>,
 }
 
 impl std::fmt::Debug for Service {
@@ -120,6 +123,7 @@ impl Service {
         registry: &mut Registry,
     ) -> Result<(Self, Handle, Events), StartError> {
         config.check()?;
+        check_peer_addresses(&config.peers)?;
         let timeouts = config.timeouts;
         let metrics = Metrics::new(registry);
         let libp2p_metrics = Libp2pMetrics::new(registry);
@@ -172,9 +176,23 @@ impl Service {
             libp2p_metrics,
             config,
             bound: false,
+            listeners: Vec::new(),
         };
         Ok((service, handle, events))
     }
+}
+
+/// A peer can only be dialed where an address says how.
+fn check_peer_addresses(addresses: &[Multiaddr]) -> Result<(), StartError> {
+    for address in addresses {
+        let reason = match address.iter().next() {
+            None => "it is empty",
+            Some(Protocol::P2p(_)) => "it says who, but not where",
+            Some(_) => continue,
+        };
+        return Err(StartError::PeerAddress { address: address.clone(), reason });
+    }
+    Ok(())
 }
 
 fn table_rules(config: &Config, genesis_id: Bytes32) -> TableRules {

@@ -133,11 +133,11 @@ impl Service {
         let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
         let traffic = self.swarm.behaviour().streams.traffic(connection);
         let link = Link { id: connection, address: endpoint.get_remote_address().clone(), direction, traffic };
-        let first = self.table.connected(peer, link, now);
+        let handshaking = self.table.connected(peer, link, now);
         self.dialer.connected(&peer);
         if self.table.is_banned(&peer, now) {
             self.swarm.behaviour_mut().blocked.block_peer(peer);
-        } else if first && direction == Direction::Outbound {
+        } else if handshaking && direction == Direction::Outbound {
             self.tell_status(peer);
         }
     }

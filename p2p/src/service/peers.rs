@@ -20,8 +20,10 @@ impl Service {
             Notice::Status(peer, status) => self.on_status(peer, status),
             Notice::Goodbye(peer, reason) => {
                 tracing::debug!(%peer, ?reason, "peer says goodbye");
-                self.farewells.insert(peer, GoneReason::Goodbye(reason));
-                self.part(peer);
+                if self.table.is_connected(&peer) {
+                    self.farewells.insert(peer, GoneReason::Goodbye(reason));
+                    self.part(peer);
+                }
             }
             Notice::Offence(peer, offence) => self.charge(peer, offence),
         }

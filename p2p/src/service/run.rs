@@ -8,7 +8,7 @@ use libp2p::{TransportError, core::transport::ListenerId, multiaddr::Protocol, s
 use tokio::{task::JoinHandle, time::MissedTickBehavior};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Behaviour, BehaviourEvent, Done, Service};
+use super::{Behaviour, BehaviourEvent, Service};
 use crate::{ServiceError, StartError};
 
 /// How often time limits, back-off and bans are looked at.
@@ -62,6 +62,7 @@ impl Service {
                 StartError::Listen { address: address.clone(), source }
             })?;
             waiting.insert((listener, address));
+            self.listeners.push(listener);
         }
         while !waiting.is_empty() {
             let event = self.swarm.select_next_some().await;
@@ -115,21 +116,26 @@ impl Service {
         self.stop(serving).await
     }
 
-    /// Goodbye to all, while the server finishes what it has begun; then closes.
+    /// Takes nothing new, finishes what it has begun, says goodbye, closes; in this order, since peers close their side
+    /// when they hear goodbye.
     async fn stop(mut self, mut serving: Serving) -> Result<(), ServiceError> {
+        for listener in std::mem::take(&mut self.listeners) {
+            self.swarm.remove_listener(listener);
+        }
         serving.stop.cancel();
+        let mut result = Ok(());
+        while !serving.ended {
+            tokio::select! {
+                ended = serving.ended() => result = ended,
+                () = self.drive() => {}
+            }
+        }
         let connected: Vec<_> = self.table.connected_peers().collect();
         for peer in connected {
             self.leave(peer, GoodbyeReason::Shutdown);
         }
-        let mut result = Ok(());
-        while !serving.ended || !self.tasks.is_empty() {
-            tokio::select! {
-                ended = serving.ended() => result = ended,
-                event = self.swarm.select_next_some() => self.on_swarm_event(event),
-                Some(notice) = self.notices.recv() => drop(notice),
-                Some(ended) = self.tasks.join_next() => self.on_farewell(ended),
-            }
+        while !self.tasks.is_empty() {
+            self.drive().await;
         }
         let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
@@ -146,10 +152,17 @@ impl Service {
         result
     }
 
-    /// A task that ended while the service stops: connections are closed together, later.
-    fn on_farewell(&mut self, ended: Result<Done, tokio::task::JoinError>) {
-        if let Err(error) = ended {
-            tracing::warn!(%error, "a goodbye failed");
+    /// One step of a service that stops. What peers do meanwhile has no consequences; connections are closed together,
+    /// later.
+    async fn drive(&mut self) {
+        tokio::select! {
+            event = self.swarm.select_next_some() => self.on_swarm_event(event),
+            Some(notice) = self.notices.recv() => drop(notice),
+            Some(ended) = self.tasks.join_next() => {
+                if let Err(error) = ended {
+                    tracing::warn!(%error, "a task failed while the network stops");
+                }
+            }
         }
     }
 
