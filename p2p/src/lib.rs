@@ -36,7 +36,9 @@ pub use error::{
 pub use events::{AnnouncementId, Event, Events, GoneReason};
 pub use exchange::Exchange;
 pub use handle::{Acceptance, Announcement, Handle};
-pub use limits::{Limits, LimitsError, Timeouts};
+pub use limits::{
+    ConnectionLimits, ExchangeLimits, Limits, LimitsError, QueueLength, Quota, RateLimits, RememberedPeers, Timeouts,
+};
 pub use peers::{ConnectionInfo, Direction, LastFault, Offence, PeerInfo, PeerState, ScoreRules};
 pub use provider::{ChunkBuffer, Encoded, ItemSource, NoItems, Provider, ServeError};
 pub use service::Service;
