@@ -47,7 +47,7 @@ impl SyncEngine {
             Judgement::Certified => {
                 self.judged_as(message, Acceptance::Accept).await;
                 self.scheduler.peer_announced(&source, height);
-                if self.scheduler.offer_value(height) {
+                if self.scheduler.wants_value(height) {
                     self.fetched.insert(height, FetchedValues { peer: source, values: vec![*decided] });
                 }
             }

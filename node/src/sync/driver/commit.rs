@@ -1,6 +1,6 @@
 //! Committing decided values: certificate by certificate, in order, the good prefix of a batch in one transaction.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, ops::Range};
 
 use lapis_protocol_spec::{Bytes32, CertificateFault, ChainLink, DecidedValue, Height, ValidatorSet, Verified};
 use lapis_storage::{Store, StoreError};
@@ -13,6 +13,14 @@ use crate::{chain::Chain, decide::store_decided};
 pub(super) struct FetchedValues {
     pub(super) peer: PeerId,
     pub(super) values: Vec<DecidedValue>,
+}
+
+impl FetchedValues {
+    /// The heights, if there are any.
+    pub(super) fn heights(&self) -> Option<Range<Height>> {
+        let (first, last) = (self.values.first()?, self.values.last()?);
+        Some(first.value.height..last.value.height.saturating_add(1))
+    }
 }
 
 /// Why a batch was not committed to its end.

@@ -4,7 +4,7 @@ mod announce;
 mod commit;
 mod progress;
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Instant};
 
 use lapis_p2p::{Event, Events, Handle, Offence};
 use lapis_protocol_spec::{Height, Kzg};
@@ -88,6 +88,8 @@ pub struct SyncEngine {
     judgements: JoinSet<Result<Judged, StoreError>>,
     /// Batches that wait for their turn, by first height. As many as the scheduler has ranges.
     fetched: BTreeMap<Height, FetchedValues>,
+    /// Heights of the batch that is being committed, while there is one.
+    committing: Option<Range<Height>>,
     progress: Progress,
 }
 
@@ -107,6 +109,7 @@ impl SyncEngine {
             commits: JoinSet::new(),
             judgements: JoinSet::new(),
             fetched: BTreeMap::new(),
+            committing: None,
             progress: Progress::new(watermarks, Instant::now()),
             parts,
         }
@@ -137,6 +140,7 @@ impl SyncEngine {
                     let now = *watermarks.borrow_and_update();
                     self.scheduler.set_decided(now.decided);
                     self.scheduler.set_imported(now.imported);
+                    self.scheduler.waive_blobs_below(now.earliest_blob);
                 }
                 ended = self.pipeline.stages.ended() => ended?,
                 _ = tick.tick() => {}
@@ -228,25 +232,24 @@ impl SyncEngine {
         if count > 0 {
             self.progress.moved(Instant::now());
         }
-        let end = rest.last().map_or(decided, |value| value.value.height);
         match obstacle {
             Some(Obstacle::UnknownSet(root)) => {
                 self.scheduler.want_validator_set(root);
-                self.fetched.insert(decided + 1, FetchedValues { peer, values: rest });
-                return;
+                self.fetched.insert(decided.saturating_add(1), FetchedValues { peer, values: rest });
             }
             Some(Obstacle::Fault { height, fault }) => {
                 tracing::warn!(%peer, height, %fault, "a peer sent a value that is not certified");
                 self.report(peer, Offence::InvalidData).await;
+                self.scheduler.faulty_value(&peer, height, Instant::now());
             }
             None => {}
         }
-        self.scheduler.committed(decided.saturating_add(1)..end.saturating_add(1), decided);
     }
 
     /// Starts whatever can be started now.
     async fn advance(&mut self) -> Result<(), SyncError> {
         self.start_commit();
+        self.scheduler.set_held_values(self.held_values());
         self.load().await?;
         for action in self.scheduler.poll(Instant::now(), &mut self.rng) {
             self.start(action);
@@ -270,8 +273,15 @@ impl SyncEngine {
             return;
         };
         let fetched = entry.remove();
+        self.committing = fetched.heights();
         let (store, chain) = (self.parts.store.clone(), self.parts.chain.clone());
         self.commits.spawn_blocking(move || commit(&store, &chain, fetched));
+    }
+
+    /// Ranges of values that are here and not in the store.
+    fn held_values(&self) -> Vec<Range<Height>> {
+        let committing = self.committing.clone().filter(|_| !self.commits.is_empty());
+        committing.into_iter().chain(self.fetched.values().filter_map(FetchedValues::heights)).collect()
     }
 
     /// Tops up the scheduler's window of incomplete heights from the store.

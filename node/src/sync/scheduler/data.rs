@@ -4,7 +4,7 @@
 //! verification or on its way to the store). Bytes are reserved when an item is asked for and released when it is stored
 //! or lost, so that the sum of all that is received and not yet stored never exceeds the budget.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, btree_map::Entry};
 
 use lapis_protocol_spec::{
     BlobSidecar, Bytes48, Height, MAX_REQUEST_HASHES, MAX_REQUEST_HEIGHTS, PayloadEnvelope, matching::IdentifiedValue,
@@ -49,6 +49,13 @@ impl Work {
         });
         let blobs = wanted.map(|index| (index, Slot::Missing)).collect();
         Self { payload: missing.payload.then_some(Slot::Missing), blobs, value: missing.value }
+    }
+
+    fn merge(&mut self, again: Self) {
+        self.payload = self.payload.or(again.payload);
+        for (index, slot) in again.blobs {
+            self.blobs.entry(index).or_insert(slot);
+        }
     }
 
     fn slot(&mut self, item: Item) -> Option<&mut Slot> {
@@ -132,8 +139,13 @@ impl DataLane {
         for missing in missing {
             let height = missing.value.value().height;
             let work = Work::new(missing);
-            if !work.is_done() {
-                self.works.entry(height).or_insert(work);
+            match self.works.entry(height) {
+                Entry::Vacant(entry) if !work.is_done() => {
+                    entry.insert(work);
+                }
+                Entry::Vacant(_) => {}
+                // Looked at again: what has been lost since is missing again, what is on its way stays so.
+                Entry::Occupied(mut entry) => entry.get_mut().merge(work),
             }
         }
     }
@@ -143,18 +155,17 @@ impl DataLane {
         self.loaded_to = self.loaded_to.min(height.saturating_sub(1));
     }
 
-    /// Forgets heights below `floor`: they are not wanted any more. In-flight answers for them are ignored.
-    pub(super) fn forget_below(&mut self, floor: Height) {
-        let kept = self.works.split_off(&floor);
-        let dropped = std::mem::replace(&mut self.works, kept);
-        for work in dropped.into_values() {
-            let payload_bytes = work.payload_bytes();
-            let held = |slot: &Slot| *slot != Slot::Missing;
-            let blobs = work.blobs.values().filter(|slot| held(slot)).count() as u64;
-            let payload = if work.payload.as_ref().is_some_and(held) { payload_bytes } else { 0 };
-            self.reserved = self.reserved.saturating_sub(blobs * SIDECAR_BYTES + payload);
-        }
-        self.loaded_to = self.loaded_to.max(floor.saturating_sub(1));
+    /// Stops wanting blobs below `floor`; what is in flight of them is ignored when it comes.
+    pub(super) fn waive_blobs_below(&mut self, floor: Height) {
+        let mut released = 0;
+        self.works.retain(|height, work| {
+            if *height < floor {
+                let held = std::mem::take(&mut work.blobs).into_values().filter(|slot| *slot != Slot::Missing);
+                released += held.count() as u64 * SIDECAR_BYTES;
+            }
+            !work.is_done()
+        });
+        self.reserved = self.reserved.saturating_sub(released);
     }
 
     fn item_bytes(work: &Work, item: Item) -> u64 {

@@ -185,14 +185,19 @@ impl Scheduler {
         self.blocked.as_ref()
     }
 
-    /// Whether a value announced for `height` is the next one; if so it must be committed ([`Scheduler::committed`]).
-    pub fn offer_value(&mut self, height: Height) -> bool {
-        self.values.offer(height)
+    /// Whether a value announced for `height` is the next one and not on its way already.
+    pub fn wants_value(&self, height: Height) -> bool {
+        self.values.wants(height)
     }
 
-    /// Values of `heights` went through the certificate check, of which those up to `decided` are in the store.
-    pub fn committed(&mut self, heights: Range<Height>, decided: Height) {
-        self.values.committed(heights, decided);
+    /// Ranges of values that were fetched and are not committed yet.
+    pub fn set_held_values(&mut self, held: Vec<Range<Height>>) {
+        self.values.set_held(held);
+    }
+
+    /// A value that `peer` sent is not certified: ask somebody else.
+    pub fn faulty_value(&mut self, peer: &PeerId, height: Height, now: Instant) {
+        self.book.lacks(peer, height, Outcome::Faulty, now);
     }
 
     /// A commit waits for this validator set.
@@ -210,7 +215,7 @@ impl Scheduler {
         self.wanted_set = None;
     }
 
-    /// The decided watermark moved by other means (a local source).
+    /// The decided watermark moved.
     pub fn set_decided(&mut self, decided: Height) {
         self.values.set_decided(decided);
     }
@@ -239,9 +244,9 @@ impl Scheduler {
         self.data.reload_from(height);
     }
 
-    /// Heights below `floor` are no longer wanted.
-    pub fn forget_below(&mut self, floor: Height) {
-        self.data.forget_below(floor);
+    /// Blobs below `floor` are no longer wanted.
+    pub fn waive_blobs_below(&mut self, floor: Height) {
+        self.data.waive_blobs_below(floor);
     }
 
     /// An item is in the store.

@@ -54,6 +54,8 @@ pub(super) enum Kind {
 struct Lack {
     until: Instant,
     strikes: u32,
+    /// It did not lack it, it sent something wrong.
+    faulty: bool,
 }
 
 /// One peer as the scheduler sees it.
@@ -123,10 +125,13 @@ impl Peer {
         (self.in_flight_bytes + bytes) as f64 / self.rate.unwrap_or(UNKNOWN_RATE).max(1.0)
     }
 
-    fn lack(&mut self, height: Height, now: Instant, least: Duration) {
-        let strikes = self.lacks.get(&height).map_or(0, |lack| lack.strikes.saturating_add(1));
-        let wait = FIRST_LACK.saturating_mul(1 << strikes.min(10)).min(LONGEST_LACK).max(least);
-        self.lacks.insert(height, Lack { until: now + wait, strikes });
+    fn lack(&mut self, height: Height, now: Instant, faulty: bool) {
+        let known = self.lacks.get(&height);
+        let strikes = known.map_or(0, |lack| lack.strikes.saturating_add(1));
+        let faulty = faulty || known.is_some_and(|lack| lack.faulty);
+        let doubled = FIRST_LACK.saturating_mul(1 << strikes.min(10)).min(LONGEST_LACK);
+        let wait = if faulty { FAULT_EXCLUSION } else { doubled };
+        self.lacks.insert(height, Lack { until: now + wait, strikes, faulty });
         if self.lacks.len() > MAX_LACKS {
             self.lacks.pop_last();
         }
@@ -164,9 +169,8 @@ impl PeerBook {
     pub(super) fn update(&mut self, id: PeerId, claims: Status) {
         match self.peers.get_mut(&id) {
             Some(peer) => {
-                if claims.available_height != peer.claims.available_height {
-                    peer.lacks.retain(|height, _| *height <= peer.claims.available_height);
-                }
+                let news = peer.claims.available_height.saturating_add(1)..=claims.available_height;
+                peer.lacks.retain(|height, lack| lack.faulty || !news.contains(height));
                 peer.claims = claims;
             }
             None => {
@@ -275,13 +279,13 @@ impl PeerBook {
 
     /// The peer did not deliver something of `height`: it is not asked for that again for a while.
     pub(super) fn lacks(&mut self, id: &PeerId, height: Height, outcome: Outcome, now: Instant) {
-        let least = match outcome {
-            Outcome::Faulty => FAULT_EXCLUSION,
+        let faulty = match outcome {
+            Outcome::Faulty => true,
             Outcome::Local => return,
-            Outcome::Answered | Outcome::Unavailable | Outcome::RateLimited | Outcome::Broken => Duration::ZERO,
+            Outcome::Answered | Outcome::Unavailable | Outcome::RateLimited | Outcome::Broken => false,
         };
         if let Some(peer) = self.peers.get_mut(id) {
-            peer.lack(height, now, least);
+            peer.lack(height, now, faulty);
         }
     }
 

@@ -252,6 +252,7 @@ fn s1_a_lying_height_does_not_keep_the_node_from_honest_peers() {
     let (liar, honest) = (PeerId::random(), PeerId::random());
     bench.scheduler.peer_status(liar, status(u64::MAX));
     bench.scheduler.peer_status(honest, status(64));
+    let mut committed = lapis_protocol_spec::HeightRanges::new();
     for _ in 0..200 {
         for action in bench.poll() {
             let Fetch::Values(heights) = &action.fetch else { continue };
@@ -261,8 +262,8 @@ fn s1_a_lying_height_does_not_keep_the_node_from_honest_peers() {
             let asked = bench.scheduler.finished(action.id, &report, bench.now);
             if served > 0 {
                 let (_, heights) = asked.unwrap();
-                let decided = heights.start + served - 1;
-                bench.scheduler.committed(heights, decided);
+                committed.insert(heights.start..heights.start + served);
+                bench.scheduler.set_decided(committed.contiguous_from(1));
             }
         }
         bench.now += Duration::from_millis(50);
