@@ -57,6 +57,16 @@ fn more_requests_than_allowed() {
 }
 
 #[test]
+fn count_of_requests_is_checked_before_anything_is_reserved_for_them() {
+    // The second offset is wrong as well, but is not looked at.
+    let mut offsets = vec![4 * 1_000_000; 1_000_000];
+    offsets[1] = 0;
+    let result = requests(&offsets, 0);
+    let bounded = InstanceError::Bounded { bound: 64, provided: 1_000_000 };
+    assert_eq!(result.unwrap_err().to_string(), DeserializeError::from(bounded).to_string());
+}
+
+#[test]
 fn request_above_a_mebibyte() {
     requests(&[4], MAX_EXECUTION_REQUEST_BYTES).unwrap();
     assert!(requests(&[4], MAX_EXECUTION_REQUEST_BYTES + 1).is_err());
