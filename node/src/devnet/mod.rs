@@ -5,9 +5,11 @@ pub mod blobs;
 mod ceiling;
 pub mod chain_maker;
 pub mod consensus;
+mod error;
 pub mod keys;
 mod network;
 mod options;
+mod pace;
 mod parallel;
 mod progress;
 pub mod proposal;
@@ -19,9 +21,10 @@ pub mod vote;
 pub use self::{
     agreement::{Disagreement, compare},
     ceiling::{Ceiling, measure},
+    error::DevnetError,
     network::MemberError,
     options::{DevnetOptions, MAX_VALIDATORS, OptionsFault},
-    run::{DevnetError, run},
+    run::run,
     summary::{NodeSummary, Summary},
 };
 

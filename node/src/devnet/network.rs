@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use lapis_protocol_spec::Kzg;
+use lapis_protocol_spec::{Height, Kzg};
 use libp2p::Multiaddr;
 use serde::Serialize;
 use tokio::task::JoinHandle;
@@ -118,6 +118,11 @@ impl Member {
             dir: self.dir.root().to_owned(),
             genesis: self.dir.genesis_path(),
         }
+    }
+
+    /// Its imported height.
+    pub(super) fn imported(&self) -> Height {
+        self.handle.feed.current().imported
     }
 
     /// How it ended, if it has without being asked to.

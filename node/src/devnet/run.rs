@@ -7,13 +7,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use lapis_protocol_spec::{Height, Kzg, KzgSetupError, Matched};
+use lapis_protocol_spec::{Kzg, Matched};
 use lapis_storage::StoreError;
 use serde::Serialize;
-use tokio::{
-    sync::watch,
-    task::{JoinError, JoinHandle},
-};
+use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -21,96 +18,21 @@ use super::{
     blobs::BlobFactory,
     ceiling::{self, Ceiling},
     consensus::{self, BlobCounts, ConsensusError, Progress, ValidatorPort},
-    network::{Member, MemberError, Network},
-    options::{DevnetOptions, OptionsFault},
+    error::DevnetError,
+    network::{Member, Network},
+    options::DevnetOptions,
+    pace::{CatchUp, Patience},
     progress::{Display, Row},
     proposal::{ProposeError, Proposer, Tip},
-    spec::{ChainSpec, DevnetParams, SpecError},
+    spec::{ChainSpec, DevnetParams},
     summary::{NodeSummary, Summary},
 };
 use crate::{chain::Chain, genesis_file, node::Source, shutdown::TaskFailure, source};
 
-/// Without any progress of a node for this long the run has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the run looks at its nodes.
 const LOOK: Duration = Duration::from_millis(20);
 /// Least blob limit of the chain, so that the ceiling can be measured on a full batch.
 const MIN_BLOB_LIMIT: u64 = 64;
-
-/// Why a devnet run ends early.
-#[derive(Debug, thiserror::Error)]
-pub enum DevnetError {
-    /// The options make no sense.
-    #[error("{0}")]
-    Options(#[from] OptionsFault),
-    /// The directory cannot be used.
-    #[error("--dir {path}: {source}")]
-    Dir {
-        /// The directory.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The directory is in use.
-    #[error("--dir {0} is not empty; name a new directory")]
-    NotEmpty(PathBuf),
-    /// The trusted setup.
-    #[error("{0}")]
-    Kzg(#[from] KzgSetupError),
-    /// The chain cannot be made.
-    #[error("{0}")]
-    Spec(#[from] SpecError),
-    /// A proposal cannot be built.
-    #[error("{0}")]
-    Propose(#[from] ProposeError),
-    /// A node does not start.
-    #[error("node {name} does not start: {source}")]
-    Member {
-        /// Its name.
-        name: String,
-        /// Why.
-        source: MemberError,
-    },
-    /// A node went down.
-    #[error("node {name} went down: {reason}")]
-    Down {
-        /// Its name.
-        name: String,
-        /// Why.
-        reason: String,
-    },
-    /// Consensus failed.
-    #[error("consensus failed: {0}")]
-    Consensus(#[from] ConsensusError),
-    /// Nothing moves.
-    #[error("{node} makes no progress: imported {imported} of {heights}, {status}")]
-    Stuck {
-        /// Its name.
-        node: String,
-        /// Its imported height.
-        imported: Height,
-        /// Heights to import.
-        heights: Height,
-        /// What it says of itself.
-        status: String,
-    },
-    /// A task failed.
-    #[error("a task failed: {0}")]
-    Task(#[from] JoinError),
-    /// A store cannot be read.
-    #[error("{0}")]
-    Store(#[from] StoreError),
-    /// Interrupted by a signal.
-    #[error("interrupted")]
-    Interrupted,
-}
-
-impl DevnetError {
-    /// Whether the user's input is to blame, so that nothing was started.
-    pub fn is_bad_input(&self) -> bool {
-        matches!(self, Self::Options(_) | Self::Dir { .. } | Self::NotEmpty(_))
-    }
-}
 
 /// Runs a devnet and returns its summary; the nodes have stopped by then.
 ///
@@ -300,7 +222,7 @@ impl Devnet {
                 catch_up.look(late, decided);
             }
             self.display.show(&self.rows(), Instant::now());
-            if decided >= heights && self.late.iter().chain([&self.follower]).all(|node| imported(node) >= heights) {
+            if decided >= heights && self.late.iter().chain([&self.follower]).all(|node| node.imported() >= heights) {
                 if self.late.is_some() {
                     self.display.finish(&self.rows());
                     return self.summary(catch_up).await;
@@ -340,7 +262,7 @@ impl Devnet {
             let status = member.handle.status.borrow();
             let stall = status.stall.as_ref().map_or_else(String::new, |stall| format!(", {stall}"));
             let detail = format!("{} blobs verified{stall}", member.handle.metrics.pipeline.verified_blobs());
-            Row { name: member.name.clone(), height: imported(member), detail }
+            Row { name: member.name.clone(), height: member.imported(), detail }
         });
         [decided].into_iter().chain(nodes).collect()
     }
@@ -435,10 +357,6 @@ fn facts(root: &Path, chain: &Chain) -> Result<Facts, DevnetError> {
     Ok(Facts { genesis, genesis_id: chain.id().to_string(), nodes: Vec::new(), file })
 }
 
-fn imported(member: &Member) -> Height {
-    member.handle.feed.current().imported
-}
-
 fn node_summary(member: &Member) -> Result<NodeSummary, StoreError> {
     let stats = member.handle.store.stats()?;
     let tallies = stats.tallies;
@@ -451,54 +369,4 @@ fn node_summary(member: &Member) -> Result<NodeSummary, StoreError> {
         disk_bytes: stats.allocated_bytes,
         data_bytes,
     })
-}
-
-/// How the late node catches up: from its start until it has imported what is decided.
-#[derive(Default)]
-struct CatchUp {
-    started: Option<Instant>,
-    behind: u64,
-    blobs: u64,
-    took: Duration,
-    done: bool,
-}
-
-impl CatchUp {
-    fn begin(&mut self, decided: Height) {
-        self.started = Some(Instant::now());
-        self.behind = decided;
-    }
-
-    fn look(&mut self, late: &Member, decided: Height) {
-        let Some(started) = self.started.filter(|_| !self.done) else { return };
-        self.took = started.elapsed();
-        self.blobs = late.handle.metrics.pipeline.verified_blobs();
-        // At a moving head one height is always under way.
-        self.done = imported(late) + 1 >= decided;
-    }
-}
-
-/// Notices when nothing moves.
-struct Patience {
-    moved: Instant,
-    seen: (Height, Height),
-}
-
-impl Patience {
-    fn new() -> Self {
-        Self { moved: Instant::now(), seen: (0, 0) }
-    }
-
-    fn look(&mut self, member: &Member, decided: Height, heights: Height) -> Result<(), DevnetError> {
-        let now = (decided, imported(member));
-        if now != self.seen {
-            (self.seen, self.moved) = (now, Instant::now());
-        }
-        if self.moved.elapsed() < PATIENCE {
-            return Ok(());
-        }
-        let status = member.handle.status.borrow();
-        let status = status.stall.as_ref().map_or_else(|| "no reason known".to_owned(), ToString::to_string);
-        Err(DevnetError::Stuck { node: member.name.clone(), imported: now.1, heights, status })
-    }
 }

@@ -234,6 +234,7 @@ impl Parts {
         Node { supervisor, handle }
     }
 
+    /// Starts the tasks, outermost first.
     fn spawn(
         self,
         mut supervisor: Supervisor,
@@ -242,61 +243,93 @@ impl Parts {
         peers_view: watch::Receiver<Vec<PeerView>>,
         handle: &NodeHandle,
     ) -> Supervisor {
-        let Self { options, registry, metrics, http, service, network, events, store, feed, .. } = self;
-        let NodeOptions { config, chain, kzg, source, .. } = options;
         let (sync_view, sync) = watch::channel(SyncView::default());
         let (import_state, import) = watch::channel(ImportState::default());
-        let follow = matches!(source, Source::Follow);
-        let engine_name = self.engine.name();
-
-        supervisor.spawn(Stage::Outside, "network", |stop| service.run(stop));
-        if let Some(http) = http {
-            let views = http::Views { registry: Arc::new(registry), status: handle.status.clone(), peers: peers_view };
-            supervisor.spawn(Stage::Outside, "http", |stop| http.serve(views, stop));
-        }
         let reporter = Reporter {
-            chain: chain.clone(),
-            store: store.clone(),
-            feed: feed.clone(),
-            network: network.clone(),
-            metrics: metrics.clone(),
-            engine: engine_name,
+            chain: self.options.chain.clone(),
+            store: self.store.clone(),
+            feed: self.feed.clone(),
+            network: self.network.clone(),
+            metrics: self.metrics.clone(),
+            engine: self.engine.name(),
             sync,
             import,
             status,
             peers,
             traffic: (0, 0),
         };
+        let views = http::Views { registry: Arc::new(self.registry), status: handle.status.clone(), peers: peers_view };
+        supervisor.spawn(Stage::Outside, "network", |stop| self.service.run(stop));
+        if let Some(http) = self.http {
+            supervisor.spawn(Stage::Outside, "http", |stop| http.serve(views, stop));
+        }
         supervisor.spawn(Stage::Outside, "report", |stop| reporter.run(stop));
-        let importer = Importer {
-            chain: chain.clone(),
-            store: store.clone(),
-            engine: self.engine,
-            feed: feed.clone(),
-            metrics: metrics.clone(),
-            repairs: self.repairs,
-            state: import_state,
+        let inner = Inner {
+            options: self.options,
+            metrics: self.metrics,
+            network: self.network,
+            store: self.store,
+            feed: self.feed,
         };
+        inner.spawn_work(&mut supervisor, self.engine, (self.repairer, self.repairs), import_state);
+        inner.spawn_intake(&mut supervisor, self.events, self.repaired, sync_view);
+        supervisor
+    }
+}
+
+/// What the inner tasks share.
+struct Inner {
+    options: NodeOptions,
+    metrics: Metrics,
+    network: Handle,
+    store: Store,
+    feed: WatermarkFeed,
+}
+
+impl Inner {
+    /// Tasks that finish what is under way: import, repair, pruning.
+    fn spawn_work(
+        &self,
+        supervisor: &mut Supervisor,
+        engine: Box<dyn ExecutionEngine>,
+        (repairer, repairs): (Repairer, RepairRequests),
+        state: watch::Sender<ImportState>,
+    ) {
+        let (chain, store, feed) = (self.options.chain.clone(), self.store.clone(), self.feed.clone());
+        let metrics = self.metrics.clone();
+        let importer = Importer { chain, store, engine, feed, metrics, repairs, state };
         supervisor.spawn(Stage::Work, "import", |stop| importer.run(stop));
-        supervisor.spawn(Stage::Work, "repair", |stop| self.repairer.run(stop));
-        let retention = settings::retention(&config, chain.genesis());
-        let pruner = Pruner { retention, store: store.clone(), feed: feed.clone(), metrics: metrics.clone() };
+        supervisor.spawn(Stage::Work, "repair", |stop| repairer.run(stop));
+        let pruner = Pruner {
+            retention: settings::retention(&self.options.config, self.options.chain.genesis()),
+            store: self.store.clone(),
+            feed: self.feed.clone(),
+            metrics: self.metrics.clone(),
+        };
         supervisor.spawn(Stage::Work, "prune", |stop| pruner.run(stop));
-        if let Source::Local(commands) = source {
-            let local = LocalSource {
-                commands,
-                store: store.clone(),
-                feed: feed.clone(),
-                network: network.clone(),
-                metrics: metrics.clone(),
-            };
+    }
+
+    /// Tasks that bring work in: the source of decided values, and sync.
+    fn spawn_intake(
+        self,
+        supervisor: &mut Supervisor,
+        events: Events,
+        repaired: Repaired,
+        view: watch::Sender<SyncView>,
+    ) {
+        let Self { options, metrics, network, store, feed } = self;
+        let sync_config = settings::sync(&options.config);
+        if let Source::Local(commands) = options.source {
+            let (store, feed) = (store.clone(), feed.clone());
+            let local = LocalSource { commands, store, feed, network: network.clone(), metrics: metrics.clone() };
             supervisor.spawn(Stage::Intake, "source", |stop| local.run(stop));
         }
-        let parts =
-            SyncParts { chain, store, network, events, kzg, feed, repaired: self.repaired, metrics, view: sync_view };
-        let sync = SyncEngine::new(settings::sync(&config, follow), parts);
+        let (chain, kzg) = (options.chain, options.kzg);
+        let sync = SyncEngine::new(
+            sync_config,
+            SyncParts { chain, store, network, events, kzg, feed, repaired, metrics, view },
+        );
         supervisor.spawn(Stage::Intake, "sync", |stop| sync.run(stop));
-        supervisor
     }
 }
 

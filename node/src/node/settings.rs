@@ -62,8 +62,8 @@ pub(super) fn store(config: &Config) -> StoreConfig {
     }
 }
 
-/// `follow` tells whether decided values come from peers.
-pub(super) fn sync(config: &Config, follow: bool) -> SyncConfig {
+/// Every node follows its peers, one with a local source too: that is how it catches up after it was away.
+pub(super) fn sync(config: &Config) -> SyncConfig {
     let scheduler = SchedulerConfig {
         max_buffered_bytes: config.sync.max_buffered_bytes.as_u64(),
         max_request_bytes: config.sync.max_fetch_response_bytes.as_u64(),
@@ -73,7 +73,7 @@ pub(super) fn sync(config: &Config, follow: bool) -> SyncConfig {
             PacingKind::Adaptive => Pacing::Adaptive,
             PacingKind::Fixed => Pacing::Fixed(FIXED_GAP),
         },
-        follow,
+        follow: true,
     };
     let defaults = PipelineConfig::default();
     let threads = if config.verify.threads == 0 { defaults.threads } else { config.verify.threads };

@@ -189,6 +189,10 @@ impl SyncEngine {
                 tracing::warn!(items = items.len(), %error, "verified data could not be stored, it will be fetched again");
                 items.into_iter().for_each(|item| self.scheduler.not_stored(item));
             }
+            PipelineEvent::NotChecked { items } => {
+                tracing::error!(items = items.len(), "received data could not be checked, it will be fetched again");
+                items.into_iter().for_each(|item| self.scheduler.not_stored(item));
+            }
             PipelineEvent::Faulty { peer, item, fault } => {
                 tracing::warn!(%peer, ?item, %fault, "a peer sent data that does not verify");
                 self.report(peer, Offence::InvalidData).await;

@@ -88,6 +88,8 @@ pub(super) enum PipelineEvent {
     Stored { items: Vec<Item> },
     /// These were true but could not be stored: our fault.
     NotStored { items: Vec<Item>, error: StoreError },
+    /// These could not be checked, for want of memory: our fault.
+    NotChecked { items: Vec<Item> },
     /// This was not true.
     Faulty { peer: PeerId, item: Item, fault: ItemFault },
 }

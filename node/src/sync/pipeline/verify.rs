@@ -111,6 +111,10 @@ impl Worker {
         for ((peer, item), _) in outcome.faulty {
             self.blame(peer, item, ItemFault::Proof)?;
         }
+        if !outcome.unchecked.is_empty() {
+            let items = outcome.unchecked.into_iter().map(|((_, item), _)| item).collect();
+            self.events.blocking_send(PipelineEvent::NotChecked { items }).ok()?;
+        }
         for ((_, item), verified) in outcome.verified {
             self.hand_on(item, ProvenData::Blob(verified))?;
         }

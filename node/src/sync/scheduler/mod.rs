@@ -7,86 +7,31 @@
 //! and a retry asks only for what is still missing, from a peer that has not just failed to deliver it.
 
 mod action;
+mod config;
 mod data;
 mod peers;
+mod plan;
 mod values;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     ops::Range,
     time::{Duration, Instant},
 };
 
 use lapis_protocol_spec::{Bytes32, Height, Method, Status};
 use libp2p::PeerId;
-use rand::Rng;
 
 pub use self::{
     action::{Action, Fetch, Item, Outcome, RequestId},
+    config::{Blocked, Pacing, Report, SchedulerConfig},
     data::{Missing, SIDECAR_BYTES},
 };
 use self::{
-    data::{DataLane, Proposal},
-    peers::{Delivery, Kind, PeerBook},
+    data::DataLane,
+    peers::{Delivery, PeerBook},
     values::ValuesLane,
 };
-
-/// How requests are spread over time and peers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pacing {
-    /// As much as peers deliver and memory takes.
-    Adaptive,
-    /// The Soma design, for comparison: one request at a time, this long apart.
-    Fixed(Duration),
-}
-
-/// Bounds of the scheduler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SchedulerConfig {
-    /// Bytes asked for or received and not yet stored.
-    pub max_buffered_bytes: u64,
-    /// Bytes that one request asks for, unless a single item is larger.
-    pub max_request_bytes: u64,
-    /// How far above the imported height data is fetched.
-    pub max_heights_ahead: u64,
-    /// Incomplete heights held in memory.
-    pub max_loaded_heights: usize,
-    /// Pacing of requests.
-    pub pacing: Pacing,
-    /// Whether decided values are fetched from peers (they may come from a local source instead).
-    pub follow: bool,
-}
-
-impl Default for SchedulerConfig {
-    fn default() -> Self {
-        Self {
-            max_buffered_bytes: 64 * 1024 * 1024,
-            max_request_bytes: 4 * 1024 * 1024,
-            max_heights_ahead: 1000,
-            max_loaded_heights: 512,
-            pacing: Pacing::Adaptive,
-            follow: true,
-        }
-    }
-}
-
-/// A busy peer is given another request only if this much of its window is free (or the request is smaller).
-const LEAST_REQUEST_BYTES: u64 = 8 * SIDECAR_BYTES;
-
-/// Why nothing more can be asked for, though something is missing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Blocked {
-    /// No peer is connected.
-    NoPeers,
-    /// No connected peer claims to have this.
-    NoPeerHas(Range<Height>),
-    /// Peers that have it are busy, paused or just failed to deliver it.
-    PeersBusy(Range<Height>),
-    /// The byte budget is used up by what waits for verification or the store.
-    BufferFull,
-    /// Import is too far behind.
-    ImporterBehind,
-}
 
 /// An exchange that the scheduler asked for.
 #[derive(Debug)]
@@ -96,19 +41,6 @@ struct Flight {
     items: Vec<Item>,
     bytes: u64,
     started: Instant,
-}
-
-/// What a finished exchange brought.
-#[derive(Debug)]
-pub struct Report {
-    /// How it ended.
-    pub outcome: Outcome,
-    /// Items that arrived and match (they are in verification now).
-    pub received: HashSet<Item>,
-    /// Decided values that arrived in order from the first asked for.
-    pub values: u64,
-    /// Payload bytes that arrived.
-    pub bytes: u64,
 }
 
 /// The scheduler's state.
@@ -310,196 +242,8 @@ impl Scheduler {
         Some((peer, heights))
     }
 
-    /// What to do now. Call again after every input, and at least every [`Scheduler::TICK`] while something is missing.
-    pub fn poll(&mut self, now: Instant, rng: &mut impl Rng) -> Vec<Action> {
-        let mut actions = Vec::new();
-        self.blocked = None;
-        if !self.paced(now) {
-            return actions;
-        }
-        self.poll_validator_set(now, rng, &mut actions);
-        if self.config.follow {
-            self.poll_values(now, rng, &mut actions);
-        }
-        self.poll_data(now, rng, &mut actions);
-        actions
-    }
-
     /// How often the driver polls without an input: pauses and exclusions end by time.
     pub const TICK: Duration = Duration::from_millis(50);
-
-    fn paced(&self, now: Instant) -> bool {
-        match self.config.pacing {
-            Pacing::Adaptive => true,
-            Pacing::Fixed(gap) => {
-                self.flights.is_empty() && self.last_start.is_none_or(|last| now.saturating_duration_since(last) >= gap)
-            }
-        }
-    }
-
-    /// Whether fixed pacing forbids another request in this poll.
-    fn is_full(&self, actions: &[Action]) -> bool {
-        matches!(self.config.pacing, Pacing::Fixed(_)) && !actions.is_empty()
-    }
-
-    fn poll_validator_set(&mut self, now: Instant, rng: &mut impl Rng, actions: &mut Vec<Action>) {
-        let Some(root) = self.wanted_set.filter(|_| !self.set_in_flight) else { return };
-        let height = self.values.decided().saturating_add(1);
-        let method = Method::ValidatorSetByRoot;
-        if let Some(peer) = self.book.choose(Kind::Values, height, method, 0, now, rng) {
-            self.set_in_flight = true;
-            actions.push(self.start(peer, Fetch::ValidatorSet(root), Vec::new(), 0, now));
-        }
-    }
-
-    fn poll_values(&mut self, now: Instant, rng: &mut impl Rng, actions: &mut Vec<Action>) {
-        while !self.is_full(actions) {
-            let Some((peer, heights)) = self.values.next(&self.book, now, rng) else { return };
-            let bytes = self.values.expected_bytes(heights.end - heights.start);
-            let action = self.start(peer, Fetch::Values(heights.clone()), Vec::new(), bytes, now);
-            self.values.started(action.id, peer, heights);
-            actions.push(action);
-        }
-    }
-
-    fn poll_data(&mut self, now: Instant, rng: &mut impl Rng, actions: &mut Vec<Action>) {
-        let mut unserved: Option<Range<Height>> = None;
-        for height in self.data.heights() {
-            for kind in [Kind::Payloads, Kind::Blobs] {
-                match self.poll_height(kind, height, now, rng, actions) {
-                    Asked::All => {}
-                    Asked::NoPeer => {
-                        let range = unserved.get_or_insert(height..height);
-                        range.end = height.saturating_add(1);
-                    }
-                    Asked::NoRoom => {
-                        self.blocked = Some(Blocked::BufferFull);
-                        return;
-                    }
-                    Asked::Paced => return,
-                }
-            }
-        }
-        self.blocked = unserved.map(|range| self.why_unserved(range)).or_else(|| self.waits_for_import());
-    }
-
-    fn why_unserved(&self, range: Range<Height>) -> Blocked {
-        if self.book.len() == 0 {
-            Blocked::NoPeers
-        } else if self.book.anyone_claims(Kind::Blobs, range.start) {
-            Blocked::PeersBusy(range)
-        } else {
-            Blocked::NoPeerHas(range)
-        }
-    }
-
-    fn waits_for_import(&self) -> Option<Blocked> {
-        let ahead = self.imported.saturating_add(self.config.max_heights_ahead);
-        (self.data.loaded_to() >= ahead && self.values.decided() > ahead).then_some(Blocked::ImporterBehind)
-    }
-
-    /// Asks for all that is missing of `kind` at `height`, of as many peers as that takes.
-    fn poll_height(
-        &mut self,
-        kind: Kind,
-        height: Height,
-        now: Instant,
-        rng: &mut impl Rng,
-        actions: &mut Vec<Action>,
-    ) -> Asked {
-        loop {
-            let room = self.config.max_buffered_bytes.saturating_sub(self.data.reserved());
-            let Some(proposal) = self.propose(kind, height, room.min(self.config.max_request_bytes)) else {
-                return Asked::All;
-            };
-            // Waiting until a whole request fits keeps requests from crumbling into single items. An item larger than
-            // the budget must still get through: alone.
-            let least = proposal.bytes.max(self.config.max_request_bytes);
-            if least > room && self.data.reserved() > 0 {
-                return Asked::NoRoom;
-            }
-            if self.is_full(actions) {
-                return Asked::Paced;
-            }
-            let Some((peer, proposal)) = self.place(kind, height, proposal, now, rng) else { return Asked::NoPeer };
-            let action = self.start(peer, proposal.fetch, proposal.items, proposal.bytes, now);
-            actions.push(action);
-        }
-    }
-
-    fn propose(&self, kind: Kind, height: Height, max_bytes: u64) -> Option<Proposal> {
-        match kind {
-            Kind::Payloads => self.data.propose_payloads(height, max_bytes),
-            Kind::Blobs => self.data.propose_blobs(height, max_bytes),
-            Kind::Values => None,
-        }
-    }
-
-    /// Finds a peer for `proposal`, and cuts the proposal down to what that peer claims and may have in flight.
-    fn place(
-        &self,
-        kind: Kind,
-        height: Height,
-        proposal: Proposal,
-        now: Instant,
-        rng: &mut impl Rng,
-    ) -> Option<(PeerId, Proposal)> {
-        let method = proposal.fetch.method();
-        let least = proposal.bytes.min(LEAST_REQUEST_BYTES);
-        let id = self.book.choose(kind, height, method, least, now, rng)?;
-        let peer = self.book.peer(&id)?;
-        let servable = |height: Height| peer.may_serve(kind, height, now);
-        let fits = proposal.bytes <= peer.room().max(least);
-        if fits && proposal.items.iter().all(|item| servable(item.height())) {
-            return Some((id, proposal));
-        }
-        let mut smaller = self.propose(kind, height, peer.room().max(least).min(proposal.bytes))?;
-        smaller.keep_heights(servable);
-        // Cutting may turn whole heights into single blobs, which is another method with permits of its own.
-        (peer.is_free(smaller.fetch.method(), now) && !smaller.items.is_empty()).then_some((id, smaller))
-    }
-
-    fn start(&mut self, peer: PeerId, fetch: Fetch, items: Vec<Item>, bytes: u64, now: Instant) -> Action {
-        let id = RequestId(self.next_id);
-        self.next_id += 1;
-        let method = fetch.method();
-        self.data.start(id, &items);
-        self.book.started(&peer, method, bytes);
-        self.flights.insert(id, Flight { peer, method, items, bytes, started: now });
-        self.last_start = Some(now);
-        Action { id, peer, fetch }
-    }
-}
-
-/// Result of asking for one kind of data of one height.
-enum Asked {
-    /// Nothing is missing that is not asked for.
-    All,
-    /// Nobody can be asked now.
-    NoPeer,
-    /// The byte budget is used up.
-    NoRoom,
-    /// Pacing allows no further request now.
-    Paced,
-}
-
-impl Proposal {
-    /// Drops everything from the first height on that `servable` refuses.
-    fn keep_heights(&mut self, servable: impl Fn(Height) -> bool) {
-        let Some(end) = self.items.iter().map(|item| item.height()).find(|height| !servable(*height)) else { return };
-        match &mut self.fetch {
-            Fetch::Payloads(values) | Fetch::WholeHeights(values) => {
-                values.retain(|value| value.value().height < end);
-            }
-            Fetch::Blobs(wanted) => wanted.retain(|(value, _)| value.value().height < end),
-            Fetch::Values(_) | Fetch::ValidatorSet(_) => {}
-        }
-        let before = self.items.len();
-        self.items.retain(|item| item.height() < end);
-        if self.items.len() < before {
-            self.bytes = self.bytes * self.items.len() as u64 / before.max(1) as u64;
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@
 
 mod network;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+};
 
 use lapis_protocol_spec::{Bytes48, Value, matching::IdentifiedValue};
 use rand::{SeedableRng, rngs::StdRng};
