@@ -161,6 +161,9 @@ pub struct Timeouts {
     pub handshake: Duration,
     /// Waiting for one of our own permits for a peer and protocol.
     pub permit: Duration,
+    /// How long an exchange beyond a peer's share waits for one of its others to end before it is refused: an exchange
+    /// that a client has given up is noticed a moment later.
+    pub overlap: Duration,
     /// Opening a stream and writing, or reading, a request.
     pub request: Duration,
     /// From a request to the first byte of the first chunk.
@@ -184,6 +187,7 @@ impl Default for Timeouts {
             connect: Duration::from_secs(10),
             handshake: Duration::from_secs(10),
             permit: Duration::from_secs(30),
+            overlap: Duration::from_secs(2),
             request: Duration::from_secs(10),
             first_byte: Duration::from_secs(15),
             idle: Duration::from_secs(30),
@@ -330,6 +334,7 @@ impl Timeouts {
             ("timeouts.connect", self.connect),
             ("timeouts.handshake", self.handshake),
             ("timeouts.permit", self.permit),
+            ("timeouts.overlap", self.overlap),
             ("timeouts.request", self.request),
             ("timeouts.first_byte", self.first_byte),
             ("timeouts.idle", self.idle),

@@ -6,7 +6,7 @@ use lapis_protocol_spec::{Request, Status, encode, framing::ErrorCode};
 use libp2p::PeerId;
 
 use super::{
-    Admission, Context, Notice, Share,
+    Admission, Context, Entry, Notice,
     request::{self, RequestFault},
     write::{self, WriteFault},
 };
@@ -20,22 +20,21 @@ pub(super) struct Answer {
     peer: PeerId,
     channel: Channel,
     out: ChunkBuffer,
-    admission: Arc<Admission>,
     record: ExchangeRecord,
 }
 
 impl Answer {
-    pub(super) fn new(context: Context, inbound: Inbound, admission: Arc<Admission>, record: ExchangeRecord) -> Self {
+    pub(super) fn new(context: Context, inbound: Inbound, record: ExchangeRecord) -> Self {
         let Inbound { peer, method, channel } = inbound;
-        Self { context, peer, channel, out: ChunkBuffer::new(method), admission, record }
+        Self { context, peer, channel, out: ChunkBuffer::new(method), record }
     }
 
     /// Runs until the response has ended or the connection is gone.
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self, entry: Entry) {
         let closed = self.channel.closed();
         tokio::select! {
             () = closed.cancelled() => self.record.outcome("disconnected"),
-            ended = self.exchange() => match ended {
+            ended = self.exchange(entry) => match ended {
                 Ok(outcome) => self.record.outcome(outcome),
                 Err(WriteFault::Gone(error)) => {
                     tracing::debug!(peer = %self.peer, method = self.out.method().name(), %error, "client gone");
@@ -49,17 +48,17 @@ impl Answer {
         }
     }
 
-    async fn exchange(&mut self) -> Result<&'static str, WriteFault> {
+    async fn exchange(&mut self, entry: Entry) -> Result<&'static str, WriteFault> {
         let method = self.out.method();
         let request = match request::read(&mut self.channel, method, self.context.timeouts.request).await {
             Ok(request) => request,
             Err(fault) => return self.refuse_fault(&fault).await,
         };
-        if let Share::Refused(_) = self.admission.share {
+        let Some(admission) = entry.admit(self.peer, method, self.context.timeouts.overlap).await else {
             self.charge(Offence::TooManyStreams).await;
             let text = "too many concurrent requests of this protocol";
             return self.refuse(ErrorCode::RateLimited, text, "rate_limited").await;
-        }
+        };
         self.context.limiter.request(self.peer).await;
         match request {
             Request::Status(theirs) => self.status(theirs).await,
@@ -77,7 +76,7 @@ impl Answer {
             | Request::PayloadsByRange(_)
             | Request::PayloadsByRoot(_)
             | Request::BlobsByRange(_)
-            | Request::BlobsByRoot(_)) => self.data(request).await,
+            | Request::BlobsByRoot(_)) => self.data(request, &admission).await,
         }
     }
 
@@ -101,9 +100,9 @@ impl Answer {
     }
 
     /// Answers from the provider, item by item.
-    async fn data(&mut self, request: Request) -> Result<&'static str, WriteFault> {
+    async fn data(&mut self, request: Request, admission: &Arc<Admission>) -> Result<&'static str, WriteFault> {
         let (provider, peer) = (self.context.provider.clone(), self.peer);
-        let begun = self.blocking(move |_| provider.0.serve(peer, &request)).await;
+        let begun = self.blocking(admission, move |_| provider.0.serve(peer, &request)).await;
         let mut source = match begun {
             Ok(source) => source,
             Err(error) => return self.refuse_error(&error).await,
@@ -111,7 +110,7 @@ impl Answer {
         loop {
             let cost = source.next_cost();
             self.context.limiter.egress(peer, cost).await;
-            let (returned, more) = self.blocking(move |out| next_of(source, out)).await;
+            let (returned, more) = self.blocking(admission, move |out| next_of(source, out)).await;
             source = returned;
             match more {
                 Ok(true) => {}
@@ -128,8 +127,12 @@ impl Answer {
 
     /// Runs `work` with the chunk buffer on a thread that may block. The exchange stays admitted until it is done, even
     /// if the client has gone meanwhile.
-    async fn blocking<T: Send + 'static>(&mut self, work: impl FnOnce(&mut ChunkBuffer) -> T + Send + 'static) -> T {
-        let admission = self.admission.clone();
+    async fn blocking<T: Send + 'static>(
+        &mut self,
+        admission: &Arc<Admission>,
+        work: impl FnOnce(&mut ChunkBuffer) -> T + Send + 'static,
+    ) -> T {
+        let admission = admission.clone();
         let empty = ChunkBuffer::new(self.out.method());
         let mut out = std::mem::replace(&mut self.out, empty);
         let task = tokio::task::spawn_blocking(move || {

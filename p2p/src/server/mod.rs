@@ -1,15 +1,16 @@
 //! The server's side of exchanges: admits streams, answers them, and tells the service what it learned.
 //!
 //! Bounds: so many exchanges in all and per peer and protocol, each with a request within the bounds of its method and
-//! one item. A stream beyond its peer's share is told so, one at a time; more, and those beyond the total, are reset.
+//! one item. Streams beyond their peer's share wait a moment for room and are then told so; only a few of a peer wait
+//! at a time, more of them, and those beyond the total, are reset.
 
 mod answer;
 mod request;
 mod write;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use lapis_protocol_spec::{GoodbyeReason, Method, Status};
+use lapis_protocol_spec::{GoodbyeReason, MAX_CONCURRENT_REQUESTS, Method, Status};
 use libp2p::PeerId;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
@@ -65,16 +66,38 @@ impl std::fmt::Debug for ProviderRef {
 #[derive(Debug)]
 struct Admission {
     _total: OwnedSemaphorePermit,
+    _share: KeyedPermit<(PeerId, Method)>,
+}
+
+/// Streams of one peer, on all protocols, that wait for room at a time. As many as a client of ours may give up and
+/// replace in one go on one protocol.
+const WAITING_PER_PEER: usize = MAX_CONCURRENT_REQUESTS;
+
+/// An exchange that is to be served, at once or when its peer has room.
+#[derive(Debug)]
+struct Entry {
+    total: OwnedSemaphorePermit,
     share: Share,
 }
 
-/// What an exchange takes of what its peer may have.
+/// Where an exchange stands with its peer's share.
 #[derive(Debug)]
 enum Share {
     /// One of those that the protocol allows.
-    Served(#[expect(dead_code, reason = "held for its drop")] KeyedPermit<(PeerId, Method)>),
-    /// More than that, to be told so.
-    Refused(#[expect(dead_code, reason = "held for its drop")] KeyedPermit<PeerId>),
+    Held(KeyedPermit<(PeerId, Method)>),
+    /// More than that.
+    Waiting(KeyedPermits<(PeerId, Method)>, KeyedPermit<PeerId>),
+}
+
+impl Entry {
+    /// Waits for room for `limit` at most.
+    async fn admit(self, peer: PeerId, method: Method, limit: Duration) -> Option<Arc<Admission>> {
+        let share = match self.share {
+            Share::Held(share) => share,
+            Share::Waiting(shares, _place) => tokio::time::timeout(limit, shares.acquire((peer, method))).await.ok()?,
+        };
+        Some(Arc::new(Admission { _total: self.total, _share: share }))
+    }
 }
 
 /// Accepts streams and runs a task for each.
@@ -84,8 +107,8 @@ pub(crate) struct Server {
     inbound: mpsc::Receiver<Inbound>,
     total: Arc<Semaphore>,
     shares: KeyedPermits<(PeerId, Method)>,
-    /// One per peer, so that refusing takes no room from serving.
-    refusals: KeyedPermits<PeerId>,
+    /// Places to wait in, few per peer, so that waiting takes no room from serving.
+    places: KeyedPermits<PeerId>,
     tasks: JoinSet<()>,
 }
 
@@ -96,7 +119,7 @@ impl Server {
             inbound,
             total: Arc::new(Semaphore::new(limits.inbound as usize)),
             shares: KeyedPermits::new(limits.inbound_per_protocol as usize),
-            refusals: KeyedPermits::new(1),
+            places: KeyedPermits::new(WAITING_PER_PEER),
             tasks: JoinSet::new(),
         }
     }
@@ -142,16 +165,15 @@ impl Server {
             let _ = self.context.notices.try_send(Notice::Offence(peer, Offence::TooManyStreams));
             return;
         };
-        let admission = Arc::new(Admission { _total: total, share });
-        let answer = Answer::new(self.context.clone(), inbound, admission, record);
-        self.tasks.spawn(answer.run());
+        let answer = Answer::new(self.context.clone(), inbound, record);
+        self.tasks.spawn(answer.run(Entry { total, share }));
     }
 }
 
 impl Server {
     fn share(&self, peer: PeerId, method: Method) -> Option<Share> {
-        let served = self.shares.try_acquire((peer, method)).map(Share::Served);
-        served.or_else(|| self.refusals.try_acquire(peer).map(Share::Refused))
+        let held = self.shares.try_acquire((peer, method)).map(Share::Held);
+        held.or_else(|| Some(Share::Waiting(self.shares.clone(), self.places.try_acquire(peer)?)))
     }
 }
 

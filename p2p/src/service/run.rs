@@ -1,15 +1,15 @@
 //! Start, loop, stop.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, io, time::Duration};
 
 use futures::StreamExt;
 use lapis_protocol_spec::GoodbyeReason;
-use libp2p::{TransportError, core::transport::ListenerId, multiaddr::Protocol, swarm::SwarmEvent};
+use libp2p::{Multiaddr, TransportError, core::transport::ListenerId, multiaddr::Protocol, swarm::SwarmEvent};
 use tokio::{task::JoinHandle, time::MissedTickBehavior};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Behaviour, BehaviourEvent, Service};
-use crate::{ServiceError, StartError};
+use crate::{ServiceError, StartError, transport};
 
 /// How often time limits, back-off and bans are looked at.
 const TICK: Duration = Duration::from_millis(200);
@@ -52,15 +52,9 @@ impl Service {
         }
         let mut waiting = HashSet::new();
         for address in self.config.listen.clone() {
-            let listener = self.swarm.listen_on(address.clone()).map_err(|error| {
-                let source = match error {
-                    TransportError::Other(source) => source,
-                    TransportError::MultiaddrNotSupported(_) => {
-                        std::io::Error::other("no transport for such an address")
-                    }
-                };
-                StartError::Listen { address: address.clone(), source }
-            })?;
+            let listener = self
+                .listen(address.clone())
+                .map_err(|source| StartError::Listen { address: address.clone(), source })?;
             waiting.insert((listener, address));
             self.listeners.push(listener);
         }
@@ -70,8 +64,8 @@ impl Service {
                 && let Some((_, address)) = waiting.iter().find(|(id, _)| id == listener_id)
             {
                 let source = match reason {
-                    Err(error) => std::io::Error::new(error.kind(), error.to_string()),
-                    Ok(()) => std::io::Error::other("the listener closed"),
+                    Err(error) => io::Error::new(error.kind(), error.to_string()),
+                    Ok(()) => io::Error::other("the listener closed"),
                 };
                 return Err(StartError::Listen { address: address.clone(), source });
             }
@@ -81,6 +75,14 @@ impl Service {
             self.on_swarm_event(event);
         }
         Ok(())
+    }
+
+    fn listen(&mut self, address: Multiaddr) -> io::Result<ListenerId> {
+        transport::check_free(&address)?;
+        self.swarm.listen_on(address).map_err(|error| match error {
+            TransportError::Other(source) => source,
+            TransportError::MultiaddrNotSupported(_) => io::Error::other("no transport for such an address"),
+        })
     }
 
     /// Runs the network until `shutdown`, then says goodbye to all peers, lets exchanges come to their end, each within

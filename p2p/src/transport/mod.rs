@@ -3,11 +3,15 @@
 mod end;
 mod yamux;
 
-use std::time::Duration;
+use std::{
+    io,
+    net::{IpAddr, TcpListener},
+    time::Duration,
+};
 
 use futures::future::Either;
 use libp2p::{
-    PeerId, Transport,
+    Multiaddr, PeerId, Transport,
     core::{
         muxing::StreamMuxerBox,
         transport::{Boxed, MemoryTransport, OrTransport},
@@ -16,6 +20,7 @@ use libp2p::{
     dns,
     identity::Keypair,
     metrics::BandwidthTransport,
+    multiaddr::Protocol,
     noise, quic, tcp,
 };
 use prometheus_client::registry::Registry;
@@ -52,6 +57,20 @@ pub(crate) fn build(
     let named = dns::tokio::Transport::system(all).map_err(StartError::Dns)?;
     let counted = BandwidthTransport::new(named, registry);
     Ok(counted.map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer))).boxed())
+}
+
+/// Fails where another socket listens on `address`. libp2p binds TCP with `SO_REUSEPORT`, which would quietly share it.
+pub(crate) fn check_free(address: &Multiaddr) -> io::Result<()> {
+    let mut parts = address.iter();
+    let host = match parts.next() {
+        Some(Protocol::Ip4(host)) => IpAddr::V4(host),
+        Some(Protocol::Ip6(host)) => IpAddr::V6(host),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) => TcpListener::bind((host, port)).map(drop),
+        _ => Ok(()),
+    }
 }
 
 fn quic_config(keypair: &Keypair, limits: &ConnectionLimits, timeout: Duration) -> quic::Config {

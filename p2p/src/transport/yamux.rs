@@ -1,8 +1,8 @@
 //! yamux with bounded memory, whose streams tell an end from a break.
 //!
-//! libp2p's own wrapper lets a connection's receive windows grow to 1 GiB and reads a reset stream, or one whose
-//! connection is lost, as if it had ended. Neither will do: memory is bounded, and a stream that broke must not be
-//! taken for the end of a response.
+//! libp2p's own wrapper lets a connection's receive windows grow to 1 GiB, and passes on the library's habit of taking
+//! breaks for ends (see [`super::end`]). Neither will do: memory is bounded, a stream that broke must not be taken for
+//! the end of a response, and who drops a stream wants the other side to know.
 
 use std::{
     collections::VecDeque,
@@ -107,14 +107,12 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
             Some(stream) => stream,
             None => ready!(self.poll_next(cx))?,
         };
-        Poll::Ready(Ok(Substream { stream, ends: None }))
+        Poll::Ready(Ok(Substream::new(stream, &self.ends, Opener::Other)))
     }
 
     fn poll_outbound(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<Substream>> {
         let stream = ready!(self.connection.poll_new_outbound(cx)).map_err(to_io)?;
-        self.ends.watch(stream.id().val());
-        let ends = Some(self.ends.clone());
-        Poll::Ready(Ok(Substream { stream, ends }))
+        Poll::Ready(Ok(Substream::new(stream, &self.ends, Opener::This)))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -139,15 +137,39 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
 #[derive(Debug)]
 pub(super) struct Substream {
     stream: yamux::Stream,
-    /// For streams that this side opened: whether the other side has ended them. How a stream of the other side ends
-    /// does not matter: a request says how long it is.
-    ends: Option<Ends>,
+    ends: Ends,
+    opener: Opener,
+}
+
+/// Which side opened a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opener {
+    This,
+    Other,
+}
+
+impl Substream {
+    fn new(stream: yamux::Stream, ends: &Ends, opener: Opener) -> Self {
+        ends.watch(stream.id().val());
+        Self { stream, ends: ends.clone(), opener }
+    }
+
+    /// Whether the end that the library reports is the other side's doing. Only known, and only asked, of streams that
+    /// this side opened: the end of another may have come before the stream was taken. A request says how long it is.
+    fn has_ended(&self) -> bool {
+        self.opener == Opener::Other || self.ends.has_ended(self.stream.id().val())
+    }
 }
 
 impl Drop for Substream {
     fn drop(&mut self) {
-        if let Some(ends) = &self.ends {
-            ends.forget(self.stream.id().val());
+        let id = self.stream.id().val();
+        if self.stream.is_closed() {
+            self.ends.forget(id);
+        } else if self.stream.is_write_closed() {
+            self.ends.abandon(id);
+        } else {
+            self.ends.reset(id);
         }
     }
 }
@@ -155,8 +177,7 @@ impl Drop for Substream {
 impl AsyncRead for Substream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let count = ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let broken = |ends: &Ends| !ends.has_ended(self.stream.id().val());
-        if count == 0 && !buf.is_empty() && self.ends.as_ref().is_some_and(broken) {
+        if count == 0 && !buf.is_empty() && !self.has_ended() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
         Poll::Ready(Ok(count))
@@ -183,3 +204,6 @@ fn to_io(error: ConnectionError) -> io::Error {
         other => io::Error::other(other),
     }
 }
+
+#[cfg(test)]
+mod tests;

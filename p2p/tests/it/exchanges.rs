@@ -9,7 +9,7 @@ use libp2p::PeerId;
 
 use crate::{
     harness::{MEMORY, Node, QUIC, TCP, all, blobs, connect, genesis, pair, within},
-    provider::{DISK_ERROR_AFTER_ONE, NOT_HELD, PANIC, blob_byte, decided},
+    provider::{DISK_ERROR_AFTER_ONE, NOT_HELD, PANIC, blob, decided},
 };
 
 async fn data_methods(asker: &Node, peer: PeerId) {
@@ -22,7 +22,7 @@ async fn data_methods(asker: &Node, peer: PeerId) {
         let height = |item: &Item| match item {
             Item::Payload(payload) => payload.height,
             Item::Blob(sidecar) => {
-                assert!(sidecar.blob.as_ref().iter().all(|byte| *byte == blob_byte(sidecar.height)));
+                assert!(sidecar.blob.as_ref() == blob(sidecar.height), "another blob");
                 sidecar.height
             }
             other => panic!("{other:?}"),
@@ -149,9 +149,23 @@ async fn two_are_free(a: &Node, peer: PeerId) {
 }
 
 #[tokio::test]
-async fn every_way_out_frees_the_permits() {
-    let mut a = Node::with(TCP, genesis(), |config| config.timeouts.permit = Duration::from_millis(100)).await;
-    let mut b = Node::start(TCP).await;
+async fn every_way_out_frees_the_permits_over_tcp() {
+    every_way_out_frees_the_permits(TCP).await;
+}
+
+#[tokio::test]
+async fn every_way_out_frees_the_permits_over_quic() {
+    every_way_out_frees_the_permits(QUIC).await;
+}
+
+/// Readers may take an hour, so what the server frees it frees because it was told.
+async fn every_way_out_frees_the_permits(listen: &str) {
+    let mut a = Node::with(listen, genesis(), |config| config.timeouts.permit = Duration::from_millis(100)).await;
+    let mut b = Node::with(listen, genesis(), |config| {
+        config.timeouts.grace = Duration::from_secs(3600);
+        config.timeouts.overlap = Duration::from_secs(60);
+    })
+    .await;
     connect(&mut a, &mut b).await;
     let peer = b.id();
 
@@ -182,6 +196,7 @@ async fn every_way_out_frees_the_permits() {
     // The server's side of everything that was dropped is free, too.
     b.metric(r#"lapis_p2p_exchanges_in_flight{protocol="blobs_by_range",side="server"} 0"#).await;
     a.metric(r#"lapis_p2p_exchanges_in_flight{protocol="blobs_by_range",side="client"} 0"#).await;
+    assert!(b.info(a.id()).await.unwrap().last_fault.is_none(), "giving up is no offence");
 }
 
 #[tokio::test]

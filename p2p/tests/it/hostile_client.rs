@@ -36,7 +36,11 @@ fn code(chunks: &[ResponseChunk]) -> ErrorCode {
 
 #[tokio::test]
 async fn garbage_and_oversized_requests_are_answered_and_charged() {
-    let (node, mut raw) = connected(|_| {}).await;
+    let (node, mut raw) = connected(|config| {
+        config.scores.disconnect_at = -1e6;
+        config.scores.ban_at = -1e6;
+    })
+    .await;
     let good = request(Method::Ping, &encode(&1_u64));
     let cases = [
         (Method::Ping, [&good[..], &[0]].concat(), Offence::Malformed),
@@ -69,8 +73,8 @@ async fn ask_for_many(raw: &mut Raw, node: &Node, start: u64) -> Stream {
 }
 
 #[tokio::test]
-async fn a_third_stream_is_rate_limited_and_a_reset_makes_room() {
-    let (node, mut raw) = connected(|_| {}).await;
+async fn a_third_stream_is_rate_limited_and_the_end_of_another_makes_room() {
+    let (node, mut raw) = connected(|config| config.timeouts.overlap = Duration::from_millis(100)).await;
     // Neither is read, so neither ends.
     let mut held: Vec<Stream> = Vec::new();
     for start in [1000, 2000] {
@@ -87,7 +91,7 @@ async fn a_third_stream_is_rate_limited_and_a_reset_makes_room() {
     let mut other = raw.open(node.id(), Method::ValidatorSetByRoot).await;
     send(&mut other, &request(Method::ValidatorSetByRoot, Bytes32::ZERO.as_slice())).await;
     assert!(answer(&mut other, Method::ValidatorSetByRoot).await.is_empty());
-    drop(held.pop());
+    within(held.remove(0).read_to_end(&mut Vec::new())).await.unwrap();
     node.metric(r#"lapis_p2p_exchanges_in_flight{protocol="blobs_by_range",side="server"} 1"#).await;
     let mut fourth = ask_for_many(&mut raw, &node, 4000).await;
     assert_eq!(answer(&mut fourth, Method::BlobsByRange).await.len(), 128);

@@ -11,6 +11,7 @@ use lapis_protocol_spec::{
     PayloadEnvelope, Request, ValidatorSet, Value,
 };
 use libp2p::PeerId;
+use rand::{RngCore, SeedableRng, rngs::StdRng};
 
 /// Ranges that start here are answered specially.
 pub(crate) const NOT_HELD: Height = 404;
@@ -39,8 +40,11 @@ pub(crate) fn decided(height: Height) -> DecidedValue {
     }
 }
 
-pub(crate) fn blob_byte(height: Height) -> u8 {
-    height.to_le_bytes()[0]
+/// Incompressible, and another one at each height.
+pub(crate) fn blob(height: Height) -> Vec<u8> {
+    let mut bytes = vec![0; BYTES_PER_BLOB];
+    StdRng::seed_from_u64(height).fill_bytes(&mut bytes);
+    bytes
 }
 
 impl Provider for TestProvider {
@@ -100,7 +104,7 @@ impl ItemSource for Items {
             Kind::Validators => out.encode_item(&ValidatorSet::default()),
             Kind::Blob => {
                 let header = BlobSidecar::header(height, 0, &Bytes48::ZERO, &Bytes48::ZERO);
-                let blob = vec![blob_byte(height); BYTES_PER_BLOB];
+                let blob = blob(height);
                 let (first, second) = blob.split_at(65_500);
                 out.encode(&[&header, first, second])
             }

@@ -108,7 +108,7 @@ async fn own_metrics_and_libp2ps_are_in_the_registry() {
         "lapis_p2p_exchanges_total",
         "lapis_p2p_peers_ready 1",
         "lapis_p2p_exchange_bytes_total",
-        "libp2p_connections_established",
+        "libp2p_swarm_connections_established_total",
         "libp2p_bandwidth_bytes_total",
         "gossipsub_",
     ] {

@@ -1,0 +1,115 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use std::{future::poll_fn, time::Duration};
+
+use futures::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::DuplexStream;
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+
+use super::*;
+
+type Side = Pin<Box<Muxer<Compat<DuplexStream>>>>;
+
+fn config() -> Config {
+    Config::new(64, 1024 * 1024)
+}
+
+fn pair() -> (Side, Side) {
+    let (a, b) = tokio::io::duplex(64 * 1024);
+    (Box::pin(config().muxer(a.compat(), Mode::Client)), Box::pin(config().muxer(b.compat(), Mode::Server)))
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("did not happen within a minute")
+}
+
+async fn open(side: &mut Side) -> Substream {
+    within(poll_fn(|cx| side.as_mut().poll_outbound(cx))).await.unwrap()
+}
+
+/// Drives a side for good; sends on what streams come.
+fn drive(mut side: Side) -> (tokio::task::JoinHandle<()>, tokio::sync::mpsc::Receiver<Substream>) {
+    let (sender, streams) = tokio::sync::mpsc::channel(16);
+    let driver = tokio::spawn(async move {
+        while let Ok(stream) = poll_fn(|cx| side.as_mut().poll_inbound(cx)).await {
+            if sender.send(stream).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    });
+    (driver, streams)
+}
+
+/// A request is sent; returns both ends.
+async fn exchange(mut client: Side, server: Side) -> (Substream, Substream, [tokio::task::JoinHandle<()>; 2]) {
+    let mut asking = open(&mut client).await;
+    let (client_driver, _) = drive(client);
+    let (server_driver, mut streams) = drive(server);
+    within(async {
+        asking.write_all(b"request").await.unwrap();
+        asking.close().await.unwrap();
+    })
+    .await;
+    let mut answering = within(streams.recv()).await.unwrap();
+    let mut request = Vec::new();
+    within(answering.read_to_end(&mut request)).await.unwrap();
+    assert_eq!(request, b"request");
+    // The receiver stays open in the driver's scope for as long as the driver runs.
+    std::mem::forget(streams);
+    (asking, answering, [client_driver, server_driver])
+}
+
+#[tokio::test]
+async fn a_stream_that_was_closed_ends() {
+    let (client, server) = pair();
+    let (mut asking, mut answering, _drivers) = exchange(client, server).await;
+    within(async {
+        answering.write_all(b"answer").await.unwrap();
+        answering.close().await.unwrap();
+    })
+    .await;
+    drop(answering);
+    let mut answer = Vec::new();
+    within(asking.read_to_end(&mut answer)).await.unwrap();
+    assert_eq!(answer, b"answer");
+}
+
+#[tokio::test]
+async fn a_stream_that_the_server_dropped_is_reset_not_ended() {
+    let (client, server) = pair();
+    let (mut asking, mut answering, _drivers) = exchange(client, server).await;
+    within(async {
+        answering.write_all(b"answer").await.unwrap();
+        answering.flush().await.unwrap();
+        let mut answer = [0; 6];
+        asking.read_exact(&mut answer).await.unwrap();
+        drop(answering);
+        let error = asking.read(&mut answer).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_not_the_end_of_a_stream() {
+    let (client, server) = pair();
+    let (mut asking, answering, [_client, server]) = exchange(client, server).await;
+    server.abort();
+    let error = within(asking.read(&mut [0; 8])).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    drop(answering);
+}
+
+#[tokio::test]
+async fn a_writer_out_of_credit_learns_that_the_reader_is_gone() {
+    let (client, server) = pair();
+    let (asking, mut answering, _drivers) = exchange(client, server).await;
+    let writing = tokio::spawn(async move {
+        let block = vec![7; 64 * 1024];
+        while answering.write_all(&block).await.is_ok() {}
+    });
+    // Whether the writer is out of credit by now or not, it must come to its end.
+    tokio::task::yield_now().await;
+    drop(asking);
+    within(writing).await.unwrap();
+}
