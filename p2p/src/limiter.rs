@@ -129,7 +129,7 @@ impl Limiter {
 
 /// Whole KiB that hold `bytes`.
 fn kib(bytes: usize) -> u32 {
-    u32::try_from((bytes as u64).div_ceil(KIB)).unwrap_or(u32::MAX)
+    u32::try_from(bytes.div_ceil(KIB as usize)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use std::{num::NonZeroU32, time::Duration};
 use lapis_protocol_spec::{BlobSidecar, MAX_CONCURRENT_REQUESTS, Method};
 
 /// Bytes in the unit that byte quotas are counted in: `governor`'s cells are 32 bits wide.
-pub const KIB: u64 = 1024;
+pub const KIB: u32 = 1024;
 
 /// KiB of the largest fixed-size item, a blob sidecar, rounded up: no byte quota may be smaller.
-pub const LARGEST_FIXED_ITEM_KIB: u32 = (BlobSidecar::BYTES as u64).div_ceil(KIB) as u32;
+pub const LARGEST_FIXED_ITEM_KIB: u32 = small(BlobSidecar::BYTES.div_ceil(KIB as usize));
 
 /// Everything that bounds what peers can make this node do.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,7 +62,7 @@ pub struct ConnectionLimits {
     pub pending_outbound: u32,
     /// No new connection while the process uses more of the machine's memory than this, in percent.
     pub memory_percent: u8,
-    /// Streams that a connection may have open; more are reset.
+    /// Streams that a connection may have open. A peer that opens more loses the connection.
     pub streams: u32,
     /// Received bytes that a connection may hold for streams that are not read, beyond the 256 KiB of each stream.
     pub receive_window: u32,
@@ -95,7 +95,7 @@ pub struct ExchangeLimits {
 
 impl Default for ExchangeLimits {
     fn default() -> Self {
-        Self { inbound: 256, inbound_per_protocol: MAX_CONCURRENT_REQUESTS as u32 }
+        Self { inbound: 256, inbound_per_protocol: small(MAX_CONCURRENT_REQUESTS) }
     }
 }
 
@@ -252,9 +252,9 @@ pub enum LimitsError {
     },
 }
 
-/// Streams that a conforming connection has at most: exchanges of all methods both ways, and as many again for
-/// libp2p's own protocols and for streams that are closing.
-const CONFORMING_STREAMS: u32 = 2 * (MAX_CONCURRENT_REQUESTS * Method::ALL.len()) as u32;
+/// Streams that a conforming connection has at most: exchanges of all methods both ways, and a dozen for libp2p's own
+/// protocols. Beyond its limit, yamux closes the whole connection.
+const CONFORMING_STREAMS: u32 = 2 * small(MAX_CONCURRENT_REQUESTS * Method::ALL.len()) + 12;
 
 impl Limits {
     /// Checks that the limits leave room for at least one legal use of everything.
@@ -360,6 +360,12 @@ const fn nonzero(value: u32) -> NonZeroU32 {
         Some(value) => value,
         None => NonZeroU32::MIN,
     }
+}
+
+/// A number of the protocol in 32 bits.
+#[expect(clippy::cast_possible_truncation, reason = "used for small constants only")]
+const fn small(value: usize) -> u32 {
+    value as u32
 }
 
 const fn quota(per_second: u32, burst: u32) -> Quota {

@@ -44,8 +44,7 @@ fn every_connection_limit_is_checked() {
 
 #[test]
 fn more_exchanges_per_protocol_than_in_total_are_refused() {
-    let mut limits = Limits::default();
-    limits.exchanges = ExchangeLimits { inbound: 1, inbound_per_protocol: 2 };
+    let limits = Limits { exchanges: ExchangeLimits { inbound: 1, inbound_per_protocol: 2 }, ..Limits::default() };
     assert!(matches!(limits.check(), Err(LimitsError::PartAboveWhole { part: 2, whole: 1, .. })));
 }
 

@@ -140,15 +140,14 @@ impl Server {
         self.inbound.close();
         while self.inbound.try_recv().is_ok() {}
         let drain = self.context.timeouts.drain;
-        let _ = tokio::time::timeout(drain, async {
+        let drained = tokio::time::timeout(drain, async {
             while let Some(ended) = self.tasks.join_next().await {
                 check(ended)?;
             }
-            Ok::<_, ServiceError>(())
-        })
-        .await
-        .unwrap_or(Ok(()))?;
-        Ok(())
+            Ok(())
+        });
+        // What is not done in time is reset with its task.
+        drained.await.unwrap_or(Ok(()))
     }
 
     fn admit(&mut self, inbound: Inbound) {

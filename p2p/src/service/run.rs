@@ -159,7 +159,7 @@ impl Service {
     async fn drive(&mut self) {
         tokio::select! {
             event = self.swarm.select_next_some() => self.on_swarm_event(event),
-            Some(notice) = self.notices.recv() => drop(notice),
+            Some(_) = self.notices.recv() => {}
             Some(ended) = self.tasks.join_next() => {
                 if let Err(error) = ended {
                     tracing::warn!(%error, "a task failed while the network stops");

@@ -158,11 +158,10 @@ async fn every_way_out_frees_the_permits_over_quic() {
     every_way_out_frees_the_permits(QUIC).await;
 }
 
-/// Readers may take an hour, so what the server frees it frees because it was told.
+/// Readers may take an hour (see the harness), so what the server frees it frees because it was told.
 async fn every_way_out_frees_the_permits(listen: &str) {
     let mut a = Node::with(listen, genesis(), |config| config.timeouts.permit = Duration::from_millis(100)).await;
     let mut b = Node::with(listen, genesis(), |config| {
-        config.timeouts.grace = Duration::from_secs(3600);
         config.timeouts.overlap = Duration::from_secs(60);
     })
     .await;

@@ -87,7 +87,6 @@ async fn a_peer_without_a_status_is_left_after_a_while() {
     let node = Node::with(TCP, genesis(), |config| config.timeouts.handshake = Duration::from_millis(100)).await;
     let mut raw = Raw::start(Some(node.address())).await;
     let mut goodbyes = raw.accept(Method::Goodbye);
-    // Something was said before the time was up, so that the protocol is known to the connection.
     assert_eq!(next_goodbye(&mut goodbyes).await, GoodbyeReason::Fault);
     let info = eventually(|| async { node.info(raw.id).await.filter(|info| info.state == PeerState::Gone) }).await;
     assert_eq!(info.last_fault.unwrap().offence, Offence::NoHandshake);

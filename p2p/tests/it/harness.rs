@@ -2,7 +2,9 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use lapis_p2p::{Config, Event, Events, Exchange, ExchangeError, GoneReason, Handle, PeerInfo, Service, ServiceError};
+use lapis_p2p::{
+    Config, Event, Events, Exchange, ExchangeError, GoneReason, Handle, PeerInfo, Service, ServiceError, Timeouts,
+};
 use lapis_protocol_spec::{Bytes32, HeightRange, Item, Request, Status};
 use libp2p::{Multiaddr, PeerId, identity::Keypair};
 use prometheus_client::registry::Registry;
@@ -37,6 +39,23 @@ pub(crate) fn genesis() -> Bytes32 {
     Bytes32::from([7; 32])
 }
 
+/// Time limits that a busy machine does not reach. Tests of a limit set it themselves.
+fn patient() -> Timeouts {
+    let minute = Duration::from_secs(60);
+    Timeouts {
+        connect: minute,
+        handshake: minute,
+        permit: minute,
+        request: minute,
+        first_byte: minute,
+        idle: minute,
+        grace: minute * 60,
+        goodbye: minute,
+        drain: minute,
+        ..Timeouts::default()
+    }
+}
+
 pub(crate) struct Node {
     pub(crate) handle: Handle,
     pub(crate) events: Events,
@@ -61,7 +80,8 @@ impl Node {
         genesis_id: Bytes32,
         change: impl FnOnce(&mut Config),
     ) -> Self {
-        let mut config = Config { listen: vec![listen.parse().unwrap()], ..Config::default() };
+        let listen = vec![listen.parse().unwrap()];
+        let mut config = Config { listen, timeouts: patient(), ..Config::default() };
         change(&mut config);
         let provider = Arc::new(TestProvider::default());
         let mut registry = Registry::default();
