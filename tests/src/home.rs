@@ -1,0 +1,119 @@
+//! A node's directory and key while the node does not run.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use lapis_node::{
+    config::{ByteSize, Config},
+    devnet::chain_maker::Block,
+    node::{Node, NodeOptions, Source},
+};
+use lapis_protocol_spec::Height;
+use lapis_storage::{Store, StoreConfig};
+use libp2p::{Multiaddr, identity::Keypair};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use crate::{TestChain, TestNode, kzg};
+
+/// Where a node lives. Starting and stopping goes back and forth between this and [`TestNode`].
+#[derive(Debug)]
+pub struct Home {
+    dir: TempDir,
+    keypair: Keypair,
+    chain: Arc<TestChain>,
+}
+
+/// How a node is started.
+#[derive(Debug)]
+pub struct Setup {
+    /// Its configuration.
+    pub config: Config,
+    /// Where its decided values come from.
+    pub source: Source,
+}
+
+impl Default for Setup {
+    /// Follows peers; listens on the loopback interface alone, on a port that the system chooses; no HTTP; rate limits
+    /// that a network of one machine does not reach.
+    fn default() -> Self {
+        let mut config = Config::default();
+        config.network.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+        config.http.enabled = false;
+        let limits = &mut config.limits;
+        limits.serve_bytes_per_peer = ByteSize::gib(1);
+        limits.serve_bytes_total = ByteSize::gib(2);
+        limits.fetch_bytes_total = ByteSize::gib(2);
+        Self { config, source: Source::Follow }
+    }
+}
+
+impl Setup {
+    /// The default with these peers.
+    pub fn peers(peers: impl IntoIterator<Item = Multiaddr>) -> Self {
+        let mut setup = Self::default();
+        setup.config.network.peers = peers.into_iter().collect();
+        setup
+    }
+
+    /// With another source of decided values.
+    #[must_use]
+    pub fn source(mut self, source: Source) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// With this much time for the first chunk of a response.
+    #[must_use]
+    pub fn first_chunk_timeout(mut self, limit: Duration) -> Self {
+        self.config.sync.first_chunk_timeout = limit;
+        self
+    }
+}
+
+impl Home {
+    /// An empty directory and a new key.
+    pub fn new(chain: &Arc<TestChain>) -> Self {
+        Self { dir: TempDir::new().unwrap(), keypair: Keypair::generate_ed25519(), chain: Arc::clone(chain) }
+    }
+
+    /// A directory whose store holds `blocks`, the first ones of the chain, whole.
+    pub fn holding(chain: &Arc<TestChain>, blocks: &[Block]) -> Self {
+        Self::holding_except(chain, blocks, |_, _| false)
+    }
+
+    /// The same without the blobs that `without` names by height and index.
+    pub fn holding_except(chain: &Arc<TestChain>, blocks: &[Block], without: impl Fn(Height, u64) -> bool) -> Self {
+        let home = Self::new(chain);
+        chain.fill(&home.store(), blocks, without);
+        home
+    }
+
+    /// The chain.
+    pub fn chain(&self) -> &Arc<TestChain> {
+        &self.chain
+    }
+
+    /// The store, open; to be dropped before the node starts.
+    pub fn store(&self) -> Store {
+        Store::open(&self.store_path(), self.chain.spec().genesis(), StoreConfig::default()).unwrap()
+    }
+
+    fn store_path(&self) -> PathBuf {
+        self.dir.path().join("store.redb")
+    }
+
+    /// Starts the node.
+    pub async fn start(self, setup: Setup) -> TestNode {
+        crate::log_to_stderr();
+        let options = NodeOptions {
+            config: setup.config,
+            chain: self.chain.chain(),
+            keypair: self.keypair.clone(),
+            store_path: self.store_path(),
+            kzg: kzg(),
+            source: setup.source,
+        };
+        let node = Node::start(options, CancellationToken::new()).await.unwrap();
+        TestNode::run(node, self)
+    }
+}

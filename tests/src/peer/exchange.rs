@@ -1,0 +1,130 @@
+//! Serving: one task per protocol, one per stream.
+
+use std::{io, sync::Arc, time::Duration};
+
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use lapis_protocol_spec::{Height, Item, Method, Request, encode};
+use libp2p::{PeerId, Stream, StreamProtocol};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    answer::answer,
+    fault::Fault,
+    log::Recorder,
+    spoil::{Step, spoil},
+};
+use crate::{TestChain, wire};
+
+/// Most bytes of a request that are read: all hashes that may be asked for, and some.
+const MAX_REQUEST: u64 = 64 * 1024;
+/// Time between two bytes of a drip.
+const DRIP: Duration = Duration::from_secs(1);
+
+/// What a peer goes by.
+#[derive(Clone, Debug)]
+pub(super) struct Script {
+    pub(super) chain: Arc<TestChain>,
+    pub(super) fault: Option<Fault>,
+    /// Up to here it knows the chain.
+    pub(super) visible: watch::Receiver<Height>,
+    /// So many blobs may be sent in all.
+    pub(super) allowance: watch::Receiver<usize>,
+    pub(super) log: Recorder,
+    pub(super) end: CancellationToken,
+}
+
+/// Serves all methods until the script's end.
+pub(super) fn serve(script: &Script, control: &mut libp2p_stream::Control) {
+    for method in Method::ALL {
+        let mut streams = control.accept(StreamProtocol::new(method.protocol_id())).unwrap();
+        let script = script.clone();
+        tokio::spawn(async move {
+            let end = script.end.clone();
+            let accept = async {
+                while let Some((peer, stream)) = streams.next().await {
+                    let (script, end) = (script.clone(), script.end.clone());
+                    tokio::spawn(async move {
+                        // Whoever hangs up has a reason; the log says what was sent before.
+                        let _ = end.run_until_cancelled(exchange(script, method, peer, stream)).await;
+                    });
+                }
+            };
+            end.run_until_cancelled(accept).await;
+        });
+    }
+}
+
+async fn exchange(mut script: Script, method: Method, peer: PeerId, mut stream: Stream) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    (&mut stream).take(MAX_REQUEST).read_to_end(&mut bytes).await?;
+    let body = wire::take_prefixed(&mut bytes.as_slice())?;
+    let request = Request::decode(method, &body).map_err(io::Error::other)?;
+    script.log.asked(peer, request.clone());
+    let visible = *script.visible.borrow();
+    let steps = match answer(&script.chain, visible, script.fault, &request) {
+        Ok(items) => {
+            let spoilt = script.fault.and_then(|fault| spoil(fault, &script.chain, &request, &items));
+            if spoilt.is_some() {
+                script.log.misbehaved();
+            }
+            spoilt.unwrap_or_else(|| items.into_iter().map(Step::Item).collect())
+        }
+        Err((code, text)) => vec![Step::Bytes(wire::chunk(code, text.as_bytes()))],
+    };
+    for step in steps {
+        if !take(&mut script, &mut stream, step).await? {
+            return Ok(());
+        }
+    }
+    stream.close().await
+}
+
+/// Takes one step. Whether others follow; if not, the stream is dropped without being closed.
+async fn take(script: &mut Script, stream: &mut Stream, step: Step) -> io::Result<bool> {
+    match step {
+        Step::Item(item) => send(script, stream, &item).await?,
+        Step::Bytes(bytes) => write(stream, &bytes).await?,
+        Step::Forever(item) => loop {
+            send(script, stream, &item).await?;
+        },
+        Step::Drip(bytes) => {
+            let mut beat = tokio::time::interval(DRIP);
+            for byte in bytes {
+                beat.tick().await;
+                write(stream, &[byte]).await?;
+            }
+        }
+        Step::Silence => std::future::pending::<()>().await,
+        Step::Reset => return Ok(false),
+    }
+    Ok(true)
+}
+
+async fn send(script: &mut Script, stream: &mut Stream, item: &Item) -> io::Result<()> {
+    if let Item::Blob(_) = item {
+        let log = script.log.clone();
+        // The sender lives as long as the peer.
+        let _ = script.allowance.wait_for(|allowed| log.sidecars() < *allowed).await;
+    }
+    write(stream, &wire::chunk(0, &body(item))).await?;
+    script.log.sent(item);
+    Ok(())
+}
+
+async fn write(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
+/// SSZ of an item.
+pub(super) fn body(item: &Item) -> Vec<u8> {
+    match item {
+        Item::Status(status) => encode(status),
+        Item::Pong(number) => encode(number),
+        Item::DecidedValue(decided) => encode(&**decided),
+        Item::ValidatorSet(set) => encode(set),
+        Item::Payload(envelope) => encode(envelope),
+        Item::Blob(sidecar) => encode(sidecar),
+    }
+}

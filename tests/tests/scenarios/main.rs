@@ -1,0 +1,14 @@
+//! Scenarios: whole nodes over real streams with real blobs and proofs. `README.md` in this crate says which line of
+//! the checklist is covered where.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod announcements;
+mod catching_up;
+mod claims;
+mod faults;
+mod killed;
+mod pruned;
+mod serving;
+mod validator_sets;
+mod validators;

@@ -1,0 +1,64 @@
+//! Chains whose validators change.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
+
+use lapis_node::devnet::spec::DevnetParams;
+use lapis_p2p::Offence;
+use lapis_protocol_spec::{Item, Request};
+use lapis_tests::{
+    Fault, Home, ScriptedPeer, Setup, TestChain, assert_holds,
+    peer::{Reply, fault::ValidatorSetFault},
+};
+
+/// At height 4 the first one leaves, at 7 two come back for another, at 9 all sign as in the beginning.
+static CHAIN: LazyLock<Arc<TestChain>> = LazyLock::new(|| {
+    let members_from = [(4, BTreeSet::from([1, 2, 3])), (7, BTreeSet::from([0, 3])), (9, BTreeSet::from([0, 1, 2, 3]))];
+    let params = DevnetParams { members_from: members_from.into(), ..DevnetParams::new(4) };
+    Arc::new(TestChain::new(&params, [1, 0, 2, 1, 0, 1, 2, 0, 1, 1]))
+});
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_node_follows_a_chain_whose_validators_change_and_change_back() {
+    let chain = Arc::clone(&CHAIN);
+    let first = Home::holding(&chain, chain.blocks()).start(Setup::default()).await;
+    first.imported(chain.last()).await;
+    let second = Home::new(&chain).start(Setup::peers([first.address()])).await;
+    second.imported(chain.last()).await;
+    assert_holds(second.store(), chain.blocks());
+    first.stop().await;
+
+    // What it fetched it serves: a third node learns everything, sets included, from the second one alone.
+    let third = Home::new(&chain).start(Setup::peers([second.address()])).await;
+    third.imported(chain.last()).await;
+    assert_holds(third.store(), chain.blocks());
+    let client = ScriptedPeer::honest(&chain).await;
+    let server = client.dial(&chain, &third.address()).await;
+    for height in 1..=chain.last() {
+        let root = chain.spec().validators_root(height);
+        let replies = client.ask(server, &Request::ValidatorSetByRoot(root)).await;
+        assert_eq!(replies, [Reply::Item(Item::ValidatorSet(chain.spec().validator_set(height).clone()))]);
+    }
+    third.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_set_than_the_one_asked_for_is_not_believed() {
+    let chain = Arc::clone(&CHAIN);
+    let faulty = ScriptedPeer::with(&chain, Fault::ValidatorSet(ValidatorSetFault::OtherSet)).await;
+    let node = Home::new(&chain).start(Setup::peers([faulty.address()])).await;
+    faulty.log().misbehaved().await;
+    let honest = ScriptedPeer::honest(&chain).await;
+    node.dial(honest.address()).await;
+    node.imported(chain.last()).await;
+    assert_holds(node.store(), chain.blocks());
+    node.knows("the peer is charged", faulty.peer_id(), |info| {
+        info.last_fault.is_some_and(|fault| fault.offence == Offence::Malformed)
+    })
+    .await;
+    node.assert_unblemished(honest.peer_id()).await;
+    node.stop().await;
+}

@@ -1,0 +1,70 @@
+//! Validators that stop, or are cut off, while the others go on or cannot.
+
+use lapis_node::devnet::consensus::{BlobCounts, ConsensusError};
+use lapis_tests::Validators;
+
+const ALL: [usize; 4] = [0, 1, 2, 3];
+
+fn blobs() -> BlobCounts {
+    BlobCounts::Cycle(vec![2, 0, 3, 1])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_four_nodes_one_stops_at_height_10_the_others_reach_20_and_it_catches_up_and_votes_again() {
+    let mut validators = Validators::start(blobs()).await;
+    validators.decide(&ALL, 10).await.unwrap();
+    validators.agree(10).await;
+    let home = validators.stop(3).await;
+    validators.decide(&[0, 1, 2], 20).await.unwrap();
+
+    validators.restart(3, home).await;
+    validators.agree(20).await;
+    // Without its vote there would be no quorum now.
+    validators.decide(&[1, 2, 3], 22).await.unwrap();
+    validators.agree(22).await;
+    for other in [0, 1, 2] {
+        validators.node(3).assert_unblemished(validators.node(other).peer_id()).await;
+    }
+    validators.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_of_three_and_one_heals() {
+    let mut validators = Validators::start(blobs()).await;
+    validators.decide(&ALL, 4).await.unwrap();
+    validators.cut_off(3).await;
+    validators.decide(&[0, 1, 2], 8).await.unwrap();
+    assert_eq!(validators.node(3).store().watermarks().decided, 4, "it is cut off");
+
+    validators.heal(3).await;
+    validators.agree(8).await;
+    validators.decide(&[1, 2, 3], 10).await.unwrap();
+    validators.agree(10).await;
+    validators.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_of_two_and_two_decides_nothing_and_heals() {
+    let mut validators = Validators::start(blobs()).await;
+    validators.decide(&ALL, 4).await.unwrap();
+    validators.agree(4).await;
+    for half in [[0, 1], [2, 3]] {
+        let outcome = validators.decide(&half, 8).await;
+        assert!(matches!(outcome, Err(ConsensusError::NoQuorum { height: 5, .. })), "{outcome:?}");
+    }
+    validators.agree(4).await;
+    validators.decide(&ALL, 8).await.unwrap();
+    validators.agree(8).await;
+    validators.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_validator_behind_by_one_height_catches_up_without_a_restart() {
+    let mut validators = Validators::start(blobs()).await;
+    validators.decide(&ALL, 3).await.unwrap();
+    validators.cut_off(3).await;
+    validators.decide(&[0, 1, 2], 4).await.unwrap();
+    validators.heal(3).await;
+    validators.agree(4).await;
+    validators.stop_all().await;
+}
