@@ -136,10 +136,20 @@ pub(crate) async fn read_request(stream: &mut Stream, method: Method) -> Option<
     decoder.finish().ok().map(|body| body.to_vec())
 }
 
+/// Reads up to the end; `read_to_end` takes seconds for megabytes, since it clears its buffer with every read.
+pub(crate) async fn read_all(stream: &mut Stream) -> Vec<u8> {
+    let (mut bytes, mut buffer) = (Vec::new(), vec![0; 64 * 1024]);
+    loop {
+        match within(stream.read(&mut buffer)).await.unwrap() {
+            0 => return bytes,
+            count => bytes.extend_from_slice(&buffer[..count]),
+        }
+    }
+}
+
 /// Reads a whole response.
 pub(crate) async fn answer(stream: &mut Stream, method: Method) -> Vec<ResponseChunk> {
-    let mut bytes = Vec::new();
-    within(stream.read_to_end(&mut bytes)).await.unwrap();
+    let bytes = read_all(stream).await;
     let mut decoder = ResponseDecoder::new(method.response_bounds());
     let (mut rest, mut chunks) = (&bytes[..], Vec::new());
     while !rest.is_empty() {
