@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use lapis_protocol_spec::Height;
-use lapis_storage::{Store, StoreError};
+use lapis_storage::{Conflict, Store, StoreError};
 use tokio::{sync::watch, task::JoinError};
 use tokio_util::sync::CancellationToken;
 
@@ -85,7 +85,7 @@ impl Importer {
         let mut watermarks = self.feed.subscribe();
         let mut retry = FIRST_RETRY;
         loop {
-            let wait = match self.catch_up(&shutdown).await? {
+            let wait = match self.catch_up(&shutdown, &mut retry).await? {
                 Offered::Imported => {
                     retry = FIRST_RETRY;
                     None
@@ -107,8 +107,8 @@ impl Importer {
         Ok(())
     }
 
-    /// Imports all that is available, height by height.
-    async fn catch_up(&mut self, shutdown: &CancellationToken) -> Result<Offered, ImportError> {
+    /// Imports all that is available, height by height. Each one imported starts `retry` over.
+    async fn catch_up(&mut self, shutdown: &CancellationToken, retry: &mut Duration) -> Result<Offered, ImportError> {
         loop {
             let marks = self.feed.current();
             if marks.imported >= marks.available || shutdown.is_cancelled() {
@@ -116,7 +116,11 @@ impl Importer {
                 return Ok(Offered::Imported);
             }
             match self.offer(marks.imported + 1).await? {
-                Offered::Imported => self.save(marks.imported + 1).await?,
+                Offered::Imported => {
+                    if self.save(marks.imported + 1).await? {
+                        *retry = FIRST_RETRY;
+                    }
+                }
                 held_up => return Ok(held_up),
             }
         }
@@ -170,12 +174,18 @@ impl Importer {
         Offered::Halted
     }
 
-    async fn save(&mut self, height: Height) -> Result<(), ImportError> {
+    /// `false` if the height has become incomplete meanwhile, since a damaged row of it was dropped: it is offered again
+    /// when it is whole.
+    async fn save(&mut self, height: Height) -> Result<bool, ImportError> {
         let head = self.engine.head().map(|head| head.to_bytes());
         let store = self.store.clone();
-        tokio::task::spawn_blocking(move || store.mark_imported(height, head.as_deref())).await??;
+        let saved = tokio::task::spawn_blocking(move || store.mark_imported(height, head.as_deref())).await?;
         self.feed.refresh();
-        Ok(())
+        match saved {
+            Ok(_) => Ok(true),
+            Err(StoreError::Conflict(Conflict::NotAvailable { .. })) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn tell(&self, state: ImportState) {

@@ -76,7 +76,8 @@ impl Pruner {
 
     async fn waive(&self, marks: Watermarks) -> Result<(), PruneError> {
         let floor = Retention::floor(self.retention.network_heights, marks.decided);
-        if !self.retention.waive_below_network || floor <= marks.earliest_blob.max(1) || marks.available + 1 >= floor {
+        let reached = marks.available.saturating_add(1).max(self.store.blob_floor());
+        if !self.retention.waive_below_network || floor <= reached {
             return Ok(());
         }
         let store = self.store.clone();
@@ -94,8 +95,8 @@ impl Pruner {
         }
         while !shutdown.is_cancelled() {
             let store = self.store.clone();
-            let pruned =
-                tokio::task::spawn_blocking(move || store.prune_below(floor, PruneOptions::default())).await??;
+            let step = tokio::task::spawn_blocking(move || store.prune_below(floor, PruneOptions::default())).await?;
+            let Some(pruned) = unless_damaged(step)? else { break };
             self.metrics.store.pruned(pruned.blobs);
             self.feed.refresh();
             if pruned.done {
@@ -107,8 +108,21 @@ impl Pruner {
 
     async fn expire(&self) -> Result<(), PruneError> {
         let store = self.store.clone();
-        let dropped = tokio::task::spawn_blocking(move || store.expire_undecided(SystemTime::now())).await??;
-        self.metrics.store.dropped(dropped.blobs);
+        let expired = tokio::task::spawn_blocking(move || store.expire_undecided(SystemTime::now())).await?;
+        if let Some(dropped) = unless_damaged(expired)? {
+            self.metrics.store.dropped(dropped.blobs);
+        }
         Ok(())
+    }
+}
+
+/// A damaged row holds pruning up; it is no reason to stop serving and following the chain.
+fn unless_damaged<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match result {
+        Err(StoreError::Damaged(damage)) => {
+            tracing::error!(%damage, "pruning is held up by a damaged row");
+            Ok(None)
+        }
+        result => result.map(Some),
     }
 }

@@ -3,7 +3,13 @@
 //! Never touches sync, import or consensus. What is not held whole is not served: a height with a missing blob or payload
 //! is as good as absent, and a row that fails its check ends the answer.
 
-use std::{collections::HashSet, ops::Range, sync::OnceLock, vec};
+use std::{
+    collections::HashSet,
+    ops::Range,
+    sync::OnceLock,
+    time::{Duration, Instant},
+    vec,
+};
 
 use lapis_p2p::{ChunkBuffer, Encoded, ItemSource, Provider, ServeError};
 use lapis_protocol_spec::{
@@ -13,6 +19,10 @@ use lapis_storage::{Reader, Store, StoreError};
 use libp2p::PeerId;
 
 use crate::repair::RepairRequests;
+
+/// Longest that an answer reads from one snapshot. The store cannot use space again that was freed meanwhile, so a slow
+/// reader must not decide how long that is.
+const SNAPSHOT_AGE: Duration = Duration::from_secs(10);
 
 /// Serves one store.
 #[derive(Clone, Debug)]
@@ -51,7 +61,8 @@ impl Provider for StoreProvider {
                 return Err(ServeError::InvalidRequest("not a request for data".to_owned()));
             }
         };
-        Ok(Box::new(Items { reader, plan: plan.into_iter(), repairs: self.repairs.clone() }))
+        let (store, repairs) = (self.store.clone(), self.repairs.clone());
+        Ok(Box::new(Items { store, reader, since: Instant::now(), plan: plan.into_iter(), repairs }))
     }
 }
 
@@ -86,9 +97,11 @@ enum Plan {
     Hash(Bytes32),
 }
 
-/// An answer: a snapshot and what to read from it. At most [`MAX_REQUEST_SIDECARS`] entries, or one height's.
+/// An answer: a snapshot, renewed now and then, and what to read from it. At most [`MAX_REQUEST_SIDECARS`] entries, or one height's.
 struct Items {
+    store: Store,
     reader: Reader,
+    since: Instant,
     plan: vec::IntoIter<Plan>,
     repairs: RepairRequests,
 }
@@ -102,14 +115,21 @@ impl ItemSource for Items {
     }
 
     fn next(&mut self, out: &mut ChunkBuffer) -> Result<Option<Encoded>, ServeError> {
+        if self.since.elapsed() >= SNAPSHOT_AGE {
+            self.reader = self.store.reader().map_err(|error| failed(&self.repairs, error))?;
+            self.since = Instant::now();
+        }
         for plan in self.plan.by_ref() {
             let found = read(&self.reader, plan, out).map_err(|error| failed(&self.repairs, error))?;
             if let Some(encoded) = found {
                 return encoded.map(Some);
             }
             // By root, what is not held is left out. By range, a hole ends the answer: nothing is skipped over.
-            if matches!(plan, Plan::Value(_) | Plan::Payload(_) | Plan::Blob(..)) {
-                return Ok(None);
+            match plan {
+                Plan::Value(_) | Plan::Payload(_) | Plan::Blob(_, 0) => return Ok(None),
+                // Pruned since the answer began: an error chunk says so, the end of the answer would be half a height.
+                Plan::Blob(height, _) => return Err(ServeError::Unavailable(format!("height {height} was pruned"))),
+                Plan::ValidatorSet(_) | Plan::PayloadOf(_) | Plan::Hash(_) => {}
             }
         }
         Ok(None)

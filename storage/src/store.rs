@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use lapis_protocol_spec::{Bytes32, ChainLink, Genesis, HeightRanges, ValidatorSet, decode, encode};
+use lapis_protocol_spec::{Bytes32, ChainLink, Genesis, Height, HeightRanges, ValidatorSet, decode, encode};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable};
 
 use crate::{
@@ -107,6 +107,12 @@ impl Store {
     /// How far each stage has come, as of the last commit. Does not touch the disk.
     pub fn watermarks(&self) -> Watermarks {
         self.committed().watermarks()
+    }
+
+    /// Lowest height whose blobs are wanted, as of the last commit; it may be above everything that is held. Does not
+    /// touch the disk.
+    pub fn blob_floor(&self) -> Height {
+        self.committed().chain.blob_floor
     }
 
     /// What the next decided value attaches to, as of the last commit. Does not touch the disk.

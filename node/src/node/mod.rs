@@ -338,8 +338,11 @@ fn engine(options: &NodeOptions, store: &Store) -> Result<Box<dyn ExecutionEngin
     Ok(match options.config.engine.kind {
         EngineKind::None => Box::new(NoEngine),
         EngineKind::Embedded => {
-            let head = match store.engine_head()? {
-                Some(bytes) => Head::from_bytes(&bytes)?,
+            let kept = store.engine_head()?.map(|bytes| Head::from_bytes(&bytes)).transpose()?;
+            let imported = store.watermarks().imported;
+            // A node that ran without an engine meanwhile has moved on from what this one kept.
+            let head = match kept.filter(|head| head.height == imported) {
+                Some(head) => head,
                 None => first_head(&options.chain, store)?,
             };
             Box::new(Embedded::new(head))

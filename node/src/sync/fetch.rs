@@ -7,8 +7,9 @@ use std::collections::HashSet;
 
 use lapis_p2p::{Exchange, ExchangeError, Fault, Handle, Offence, RequestError};
 use lapis_protocol_spec::{
-    BlobSidecar, Bytes32, DecidedValue, Height, HeightRange, Item as WireItem, Matched, PayloadEnvelope, Request,
-    ValidatorSet,
+    BlobSidecar, Bytes32, DecidedValue, Height, HeightRange, Item as WireItem, Matched, PayloadEnvelope, PayloadFault,
+    Request, ValidatorSet,
+    framing::ErrorCode,
     gates::MatchFault,
     matching::{DecidedValues, IdentifiedValue, Payloads, RangeBlobs, RootBlobs},
 };
@@ -42,6 +43,8 @@ enum FetchError {
     Exchange(#[from] ExchangeError),
     #[error("{0}")]
     Match(#[from] MatchFault),
+    #[error("{0}")]
+    Payload(#[from] PayloadFault),
     #[error("not the validator set with root {0}")]
     ValidatorSet(Bytes32),
     #[error("an item of another method")]
@@ -64,9 +67,21 @@ impl FetchError {
             Self::Request(error) => error.fault(),
             Self::Exchange(error) => error.fault(),
             Self::Match(_) => Fault::Peer(Offence::Unrequested),
+            Self::Payload(_) => Fault::Peer(Offence::InvalidData),
             Self::ValidatorSet(_) | Self::OtherItem => Fault::Peer(Offence::Malformed),
             Self::HalfHeight => Fault::Unclear(Offence::Truncated),
             Self::Closed => Fault::Local,
+        }
+    }
+}
+
+impl FetchError {
+    /// Whether the peer could not answer, rather than that it does not have what was asked for.
+    fn is_passing(&self) -> bool {
+        match self {
+            Self::Request(error) => matches!(error, RequestError::NotConnected(_)),
+            Self::Exchange(ExchangeError::Refused { code, .. }) => *code != ErrorCode::ResourceUnavailable,
+            _ => false,
         }
     }
 }
@@ -108,6 +123,8 @@ impl FetchTask {
         self.fetched.report.outcome = match fault {
             Fault::Peer(_) => Outcome::Faulty,
             Fault::Unclear(_) => Outcome::Broken,
+            // Says nothing of what the peer holds: it may serve the same a moment later.
+            Fault::Unavailable if error.is_passing() => Outcome::Broken,
             Fault::Unavailable => Outcome::Unavailable,
             Fault::Busy => Outcome::RateLimited,
             Fault::Local => Outcome::Local,
@@ -191,7 +208,13 @@ impl FetchTask {
     }
 
     async fn payload(&mut self, envelope: Matched<PayloadEnvelope>) -> Result<(), FetchError> {
-        let bytes = envelope.payload.len() as u64 + PayloadEnvelope::FIXED_BYTES as u64;
+        // Before it takes room in the queue: the one size that is certified, and that room was reserved for.
+        let (found, expected) = (envelope.payload.len() as u64, envelope.value().value().payload_size);
+        if found != expected {
+            return Err(PayloadFault::Size { found, expected }.into());
+        }
+        let requests = envelope.execution_requests.iter().map(|request| request.len() as u64);
+        let bytes = found + PayloadEnvelope::FIXED_BYTES as u64 + requests.sum::<u64>();
         let item = Item::Payload(envelope.height);
         self.hand_over(item, ReceivedData::Payload(envelope), bytes).await
     }

@@ -72,6 +72,9 @@ pub enum SyncError {
     /// A task panicked.
     #[error("a sync task failed: {0}")]
     Task(#[from] JoinError),
+    /// A stage of the pipeline ended while the others still need it.
+    #[error("a stage of the pipeline has stopped")]
+    PipelineStopped,
     /// The network stopped before the sync engine was told to.
     #[error("the network has stopped")]
     NetworkStopped,
@@ -97,7 +100,9 @@ impl SyncEngine {
     /// Prepares the engine; starts its verification threads. Must be called within a Tokio runtime.
     pub fn new(config: SyncConfig, parts: SyncParts) -> Self {
         let watermarks = parts.store.watermarks();
-        let floor = watermarks.available;
+        // Damage found below `available` leaves gaps that the watermark hides.
+        let first_gap = parts.store.gaps().first().unwrap_or(u64::MAX);
+        let floor = watermarks.available.min(first_gap.saturating_sub(1));
         let scheduler = Scheduler::new(config.scheduler, watermarks.decided, floor, watermarks.imported);
         let metrics = Arc::clone(&parts.metrics.pipeline);
         let pipeline = Pipeline::start(config.pipeline, Arc::clone(&parts.kzg), parts.store.clone(), metrics);
@@ -140,9 +145,11 @@ impl SyncEngine {
                     let now = *watermarks.borrow_and_update();
                     self.scheduler.set_decided(now.decided);
                     self.scheduler.set_imported(now.imported);
-                    self.scheduler.waive_blobs_below(now.earliest_blob);
                 }
-                ended = self.pipeline.stages.ended() => ended?,
+                ended = self.pipeline.stages.ended() => {
+                    ended?;
+                    return Err(SyncError::PipelineStopped);
+                }
                 _ = tick.tick() => {}
             }
             self.advance().await?;
@@ -290,16 +297,19 @@ impl SyncEngine {
 
     /// Tops up the scheduler's window of incomplete heights from the store.
     async fn load(&mut self) -> Result<(), SyncError> {
+        // Not from the watermarks: they hide a floor that is above what is available, and do not move with it.
+        self.scheduler.waive_blobs_below(self.parts.store.blob_floor());
         let Some(heights) = self.scheduler.wants_load() else { return Ok(()) };
         let store = self.parts.store.clone();
         let range = heights.clone();
-        let most = usize::try_from(heights.end - heights.start).unwrap_or(usize::MAX);
+        let most = self.scheduler.load_room();
         let missing = tokio::task::spawn_blocking(move || store.missing(range, most)).await??;
+        let last = missing.last().filter(|_| missing.len() >= most).map(|gap| gap.height);
         let missing = missing
             .into_iter()
             .map(|gap| Missing { value: gap.value, payload: gap.payload, blobs: gap.blobs })
             .collect();
-        self.scheduler.load(missing, heights.end.saturating_sub(1));
+        self.scheduler.load(missing, last.unwrap_or(heights.end.saturating_sub(1)));
         Ok(())
     }
 

@@ -59,6 +59,8 @@ impl Progress {
             self.moved = now;
         }
         let stalled = now.saturating_duration_since(self.moved) >= STALL_AFTER;
-        stalled.then(|| blocked.cloned().unwrap_or(Blocked::NoPeerHas(watermarks.available + 1..target + 1)))
+        // A peer may claim any height, the highest number included.
+        let wanted = || watermarks.available.saturating_add(1)..target.saturating_add(1);
+        stalled.then(|| blocked.cloned().unwrap_or_else(|| Blocked::NoPeerHas(wanted())))
     }
 }

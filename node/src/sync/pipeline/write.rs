@@ -82,7 +82,13 @@ impl Writer {
         let Gathered { batch, items, bytes } = gathered;
         let store = self.store.clone();
         let started = Instant::now();
-        let result = tokio::task::spawn_blocking(move || store.insert(batch)).await.ok()?;
+        let result = match tokio::task::spawn_blocking(move || store.insert(batch)).await {
+            Ok(result) => result,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_cancelled) => return None,
+            },
+        };
         self.metrics.committed(items.len(), bytes, started.elapsed());
         Some(match result {
             Ok(_) => PipelineEvent::Stored { items },

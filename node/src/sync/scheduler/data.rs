@@ -104,13 +104,15 @@ pub(super) struct Proposal {
 pub(super) struct DataLane {
     works: BTreeMap<Height, Work>,
     loaded_to: Height,
+    /// Blobs below are not wanted.
+    waived: Height,
     reserved: u64,
 }
 
 impl DataLane {
     /// Nothing loaded up to `loaded_to`.
     pub(super) fn new(loaded_to: Height) -> Self {
-        Self { works: BTreeMap::new(), loaded_to, reserved: 0 }
+        Self { works: BTreeMap::new(), loaded_to, waived: 0, reserved: 0 }
     }
 
     /// Bytes asked for or received and not yet stored.
@@ -157,6 +159,10 @@ impl DataLane {
 
     /// Stops wanting blobs below `floor`; what is in flight of them is ignored when it comes.
     pub(super) fn waive_blobs_below(&mut self, floor: Height) {
+        if floor <= self.waived {
+            return;
+        }
+        self.waived = floor;
         let mut released = 0;
         self.works.retain(|height, work| {
             if *height < floor {

@@ -157,13 +157,18 @@ impl Scheduler {
         self.imported = self.imported.max(imported);
     }
 
-    /// Heights whose gaps should be loaded from the store now, if the window has room for more.
+    /// Heights whose lowest gaps, as many as there is [room](Self::load_room) for, should be loaded from the store now.
     pub fn wants_load(&self) -> Option<Range<Height>> {
-        let room = self.config.max_loaded_heights.saturating_sub(self.data.len());
+        let room = self.load_room();
         let start = self.data.loaded_to().saturating_add(1);
         let ahead = self.imported.saturating_add(self.config.max_heights_ahead);
         let end = self.values.decided().min(ahead).saturating_add(1);
-        (room > 0 && start < end).then(|| start..end.min(start.saturating_add(room as u64)))
+        (room > 0 && start < end).then_some(start..end)
+    }
+
+    /// How many more incomplete heights the window takes.
+    pub fn load_room(&self) -> usize {
+        self.config.max_loaded_heights.saturating_sub(self.data.len())
     }
 
     /// What the store says is missing in the heights up to `loaded_to`.
@@ -213,6 +218,10 @@ impl Scheduler {
             Method::DecidedValuesByRange => self.values_finished(id, &flight, report, now),
             Method::ValidatorSetByRoot => {
                 self.set_in_flight = false;
+                if report.bytes == 0 {
+                    let height = self.values.decided().saturating_add(1);
+                    self.book.lacks(&flight.peer, height, report.outcome, now);
+                }
                 None
             }
             _ => {

@@ -101,7 +101,8 @@ impl Peer {
             Kind::Payloads => (self.claims.earliest_payload_height, self.claims.available_height),
             Kind::Blobs => (self.claims.earliest_blob_height, self.claims.available_height),
         };
-        (first <= height && height <= last) || (self.announced != 0 && height == self.announced)
+        // 0 stands for "nothing".
+        (first != 0 && first <= height && height <= last) || (self.announced != 0 && height == self.announced)
     }
 
     /// Whether it makes sense to ask this peer for `kind` at `height` now.
@@ -122,7 +123,7 @@ impl Peer {
 
     /// Expected time until `bytes` more have arrived.
     fn expected(&self, bytes: u64) -> f64 {
-        (self.in_flight_bytes + bytes) as f64 / self.rate.unwrap_or(UNKNOWN_RATE).max(1.0)
+        self.in_flight_bytes.saturating_add(bytes).max(1) as f64 / self.rate.unwrap_or(UNKNOWN_RATE).max(1.0)
     }
 
     fn lack(&mut self, height: Height, now: Instant, faulty: bool) {
@@ -133,11 +134,19 @@ impl Peer {
         let wait = if faulty { FAULT_EXCLUSION } else { doubled };
         self.lacks.insert(height, Lack { until: now + wait, strikes, faulty });
         if self.lacks.len() > MAX_LACKS {
-            self.lacks.pop_last();
+            self.lacks.retain(|_, lack| lack.until > now);
+        }
+        while self.lacks.len() > MAX_LACKS {
+            let Some((&soonest, _)) = self.lacks.iter().min_by_key(|(_, lack)| lack.until) else { return };
+            self.lacks.remove(&soonest);
         }
     }
 
+    /// Exchanges that broke together count as one.
     fn pause(&mut self, now: Instant) {
+        if self.paused_until.is_some_and(|until| until > now) {
+            return;
+        }
         let wait = FIRST_PAUSE.saturating_mul(1 << self.pauses.min(10)).min(LONGEST_PAUSE);
         self.paused_until = Some(now + wait);
         self.pauses = self.pauses.saturating_add(1);
@@ -260,7 +269,9 @@ impl PeerBook {
             *open = open.saturating_sub(1);
         }
         peer.in_flight_bytes = peer.in_flight_bytes.saturating_sub(delivery.asked);
-        if delivery.arrived > 0 && !delivery.elapsed.is_zero() {
+        // Silence is a measurement too: a peer that never answered must not look better than one that did.
+        let measures = delivery.arrived > 0 || delivery.outcome == Outcome::Broken;
+        if measures && !delivery.elapsed.is_zero() {
             let measured = delivery.arrived as f64 / delivery.elapsed.as_secs_f64();
             let rate = peer.rate.unwrap_or(measured);
             peer.rate = Some(rate + RATE_WEIGHT * (measured - rate));
