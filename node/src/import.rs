@@ -34,6 +34,8 @@ pub enum ImportState {
     Importing(Height),
     /// The engine is itself syncing, or has accepted without validating.
     Syncing(Height),
+    /// The height cannot be read from the store; what is damaged is fetched again.
+    Unreadable(Height),
     /// The engine cannot be reached.
     Unavailable(Height, String),
     /// The engine calls a decided payload invalid, or the payload is not what was certified.
@@ -137,7 +139,10 @@ impl Importer {
             Err(error) => return Err(error.into()),
         };
         // Available and yet not readable as a whole: a row is damaged; it will be fetched again.
-        let Some(found) = found else { return Ok(Offered::Later) };
+        let Some(found) = found else {
+            self.tell(ImportState::Unreadable(height));
+            return Ok(Offered::Later);
+        };
         let block =
             match ImportBlock::new(&found.decided.value, &found.payload, ForkSchedule::from(self.chain.genesis())) {
                 Ok(block) => block,

@@ -15,7 +15,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{execution::PayloadStatus, status::Stall, sync::SyncView};
+use crate::{execution::PayloadStatus, status::{Stall, StallReason}, sync::SyncView};
 
 /// A label with the kind of something.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -128,15 +128,15 @@ impl PipelineMetrics {
         metrics
     }
 
-    /// A KZG batch of `count` blobs was verified, `faulty` of them were not proven.
-    pub fn verified_batch(&self, count: usize, faulty: usize, elapsed: Duration) {
-        self.success.inc_by(count.saturating_sub(faulty) as u64);
+    /// A KZG batch was checked: so many blobs are proven, so many are not.
+    pub fn verified_batch(&self, proven: usize, faulty: usize, elapsed: Duration) {
+        self.success.inc_by(proven as u64);
         self.failure.inc_by(faulty as u64);
-        self.batch_size.observe(count as f64);
+        self.batch_size.observe((proven + faulty) as f64);
         self.verification_time.observe(elapsed.as_secs_f64());
     }
 
-    /// A transaction was committed, or failed.
+    /// A transaction was committed.
     pub fn committed(&self, items: usize, bytes: usize, elapsed: Duration) {
         self.stored_items.inc_by(items as u64);
         self.stored_bytes.inc_by(bytes as u64);
@@ -209,9 +209,9 @@ impl SyncMetrics {
 
     /// Why nothing moves, if nothing does.
     pub fn stalled(&self, stall: Option<&Stall>) {
-        self.stall.clear();
-        if let Some(stall) = stall {
-            self.stall.get_or_create(&Kind::of(&stall.reason)).set(1);
+        for reason in StallReason::ALL {
+            let current = stall.is_some_and(|stall| stall.reason == reason);
+            self.stall.get_or_create(&Kind { kind: reason.as_str().to_owned() }).set(i64::from(current));
         }
     }
 }

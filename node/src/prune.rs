@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use lapis_protocol_spec::Height;
 use lapis_storage::{PruneOptions, Store, StoreError, Watermarks};
-use tokio::task::JoinError;
+use tokio::{task::JoinError, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use crate::{feed::WatermarkFeed, metrics::Metrics};
@@ -62,6 +62,7 @@ impl Pruner {
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), PruneError> {
         let mut watermarks = self.feed.subscribe();
         let mut interval = tokio::time::interval(INTERVAL);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),

@@ -62,7 +62,9 @@ impl Provider for StoreProvider {
             }
         };
         let (store, repairs) = (self.store.clone(), self.repairs.clone());
-        Ok(Box::new(Items { store, reader, since: Instant::now(), plan: plan.into_iter(), repairs }))
+        let mut items = Items { store, reader, since: Instant::now(), plan: plan.into_iter(), cost: 0, repairs };
+        items.look_ahead();
+        Ok(Box::new(items))
     }
 }
 
@@ -97,21 +99,35 @@ enum Plan {
     Hash(Bytes32),
 }
 
-/// An answer: a snapshot, renewed now and then, and what to read from it. At most [`MAX_REQUEST_SIDECARS`] entries, or one height's.
+/// An answer: a snapshot, renewed now and then, and what to read from it. At most [`MAX_REQUEST_SIDECARS`] entries, or
+/// one height's.
 struct Items {
     store: Store,
     reader: Reader,
     since: Instant,
     plan: vec::IntoIter<Plan>,
+    /// Bytes of the next item, where they are known without reading it.
+    cost: usize,
     repairs: RepairRequests,
+}
+
+impl Items {
+    /// What the next item will cost; looks at one small row at most.
+    fn look_ahead(&mut self) {
+        self.cost = match self.plan.as_slice().first() {
+            Some(Plan::Blob(..) | Plan::Hash(_)) => BlobSidecar::BYTES,
+            Some(Plan::Payload(height)) => {
+                let size = self.reader.payload_size(*height).ok().flatten();
+                size.and_then(|size| usize::try_from(size).ok()).unwrap_or(0)
+            }
+            Some(_) | None => 0,
+        };
+    }
 }
 
 impl ItemSource for Items {
     fn next_cost(&self) -> usize {
-        match self.plan.as_slice().first() {
-            Some(Plan::Blob(..) | Plan::Hash(_)) => BlobSidecar::BYTES,
-            Some(_) | None => 0,
-        }
+        self.cost
     }
 
     fn next(&mut self, out: &mut ChunkBuffer) -> Result<Option<Encoded>, ServeError> {
@@ -119,9 +135,10 @@ impl ItemSource for Items {
             self.reader = self.store.reader().map_err(|error| failed(&self.repairs, error))?;
             self.since = Instant::now();
         }
-        for plan in self.plan.by_ref() {
+        while let Some(plan) = self.plan.next() {
             let found = read(&self.reader, plan, out).map_err(|error| failed(&self.repairs, error))?;
             if let Some(encoded) = found {
+                self.look_ahead();
                 return encoded.map(Some);
             }
             // By root, what is not held is left out. By range, a hole ends the answer: nothing is skipped over.

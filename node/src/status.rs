@@ -112,6 +112,8 @@ pub enum StallReason {
     BufferFull,
     /// Verified data waits for the disk.
     DiskSlow,
+    /// A row of the next height to import is damaged and not mended yet.
+    StoreDamaged,
     /// Stored data is as far ahead of import as is allowed.
     ImporterBehind,
     /// The execution engine is itself syncing.
@@ -226,13 +228,14 @@ impl fmt::Display for Stall {
 
 impl StallReason {
     /// Every kind, for metrics that show each of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::NoPeers,
         Self::NoPeerHasData,
         Self::RateLimitedByPeers,
         Self::VerificationQueueFull,
         Self::BufferFull,
         Self::DiskSlow,
+        Self::StoreDamaged,
         Self::ImporterBehind,
         Self::ExecutionSyncing,
         Self::ExecutionUnavailable,
@@ -248,6 +251,7 @@ impl StallReason {
             Self::VerificationQueueFull => "verification_queue_full",
             Self::BufferFull => "buffer_full",
             Self::DiskSlow => "disk_slow",
+            Self::StoreDamaged => "store_damaged",
             Self::ImporterBehind => "importer_behind",
             Self::ExecutionSyncing => "execution_syncing",
             Self::ExecutionUnavailable => "execution_unavailable",

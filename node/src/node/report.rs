@@ -157,6 +157,7 @@ fn engine_state(state: &ImportState) -> String {
         ImportState::Idle => "idle".to_owned(),
         ImportState::Importing(height) => format!("importing height {height}"),
         ImportState::Syncing(height) => format!("syncing, asked for height {height}"),
+        ImportState::Unreadable(height) => format!("waiting for height {height}, which is damaged in the store"),
         ImportState::Unavailable(height, reason) => format!("unavailable at height {height}: {reason}"),
         ImportState::Halted(height, reason) => format!("halted at height {height}: {reason}"),
     }
@@ -165,6 +166,7 @@ fn engine_state(state: &ImportState) -> String {
 fn import_stall(state: &ImportState) -> Option<Stall> {
     let reason = match state {
         ImportState::Idle | ImportState::Importing(_) => return None,
+        ImportState::Unreadable(_) => StallReason::StoreDamaged,
         ImportState::Syncing(_) => StallReason::ExecutionSyncing,
         ImportState::Unavailable(..) => StallReason::ExecutionUnavailable,
         ImportState::Halted(..) => StallReason::ImportHalted,

@@ -20,6 +20,10 @@ use super::{
     scheduler::{Action, Fetch, Item, Outcome, Report, RequestId, SIDECAR_BYTES},
 };
 
+/// Decided values are read up to this many bytes per exchange. More is left for the next one: their size is not known
+/// before they are read, and they wait in memory for their turn.
+const MAX_VALUES_BYTES: u64 = 4 * 1024 * 1024;
+
 /// What an exchange brought beside the items that went into the pipeline.
 #[derive(Debug)]
 pub(super) struct Fetched {
@@ -147,6 +151,9 @@ impl FetchTask {
             self.fetched.report.values += 1;
             self.fetched.report.bytes += value_bytes(&decided);
             self.fetched.values.push(*decided);
+            if self.fetched.report.bytes >= MAX_VALUES_BYTES {
+                break;
+            }
         }
         Ok(())
     }
@@ -174,8 +181,9 @@ impl FetchTask {
     }
 
     async fn whole_heights(&mut self, values: Vec<IdentifiedValue>) -> Result<(), FetchError> {
-        let Some(first) = values.first() else { return Ok(()) };
-        let range = HeightRange::new(first.value().height, values.len() as u64);
+        let (Some(first), Some(last)) = (values.first(), values.last()) else { return Ok(()) };
+        let (first, last) = (first.value().height, last.value().height);
+        let range = HeightRange::new(first, last.saturating_sub(first).saturating_add(1));
         let mut exchange = self.open(Request::BlobsByRange(range)).await?;
         let mut matcher = RangeBlobs::new(values);
         while let Some(item) = exchange.next().await? {

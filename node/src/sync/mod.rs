@@ -16,5 +16,5 @@ pub mod scheduler;
 
 pub use self::{
     driver::{SyncConfig, SyncEngine, SyncError, SyncParts, SyncView},
-    pipeline::PipelineConfig,
+    pipeline::{PipelineConfig, StageFailure},
 };

@@ -109,7 +109,11 @@ pub(super) fn judge(store: &Store, chain: &Chain, decided: &DecidedValue) -> Res
     if decided.value.height <= tip.height || decided.value.validators_root != root {
         return Ok(Judgement::Unknown);
     }
-    let Some(signers) = store.validator_set(&root)? else { return Ok(Judgement::Unknown) };
+    let signers = match store.validator_set(&root) {
+        Ok(Some(signers)) => signers,
+        Ok(None) | Err(StoreError::Damaged(_)) => return Ok(Judgement::Unknown),
+        Err(error) => return Err(error),
+    };
     Ok(match decided.check_certificate(chain.id(), &signers) {
         Ok(_) => Judgement::Certified,
         Err(fault) => Judgement::Invalid(fault),

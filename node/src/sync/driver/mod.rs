@@ -26,7 +26,7 @@ use self::{
 };
 use super::{
     fetch::{FetchTask, Fetched},
-    pipeline::{Pipeline, PipelineConfig, PipelineEvent},
+    pipeline::{Pipeline, PipelineConfig, PipelineEvent, StageFailure},
     scheduler::{Action, Missing, Scheduler, SchedulerConfig},
 };
 use crate::{chain::Chain, feed::WatermarkFeed, metrics::Metrics, repair::Repaired};
@@ -72,9 +72,9 @@ pub enum SyncError {
     /// A task panicked.
     #[error("a sync task failed: {0}")]
     Task(#[from] JoinError),
-    /// A stage of the pipeline ended while the others still need it.
-    #[error("a stage of the pipeline has stopped")]
-    PipelineStopped,
+    /// A stage of the pipeline failed.
+    #[error("{0}")]
+    Pipeline(#[from] StageFailure),
     /// The network stopped before the sync engine was told to.
     #[error("the network has stopped")]
     NetworkStopped,
@@ -148,13 +148,25 @@ impl SyncEngine {
                 }
                 ended = self.pipeline.stages.ended() => {
                     ended?;
-                    return Err(SyncError::PipelineStopped);
+                    return Err(StageFailure::Stopped.into());
                 }
                 _ = tick.tick() => {}
             }
+            self.take_what_is_ready().await?;
             self.advance().await?;
         }
         self.stop().await
+    }
+
+    /// One look at what to do next is enough for all that has happened meanwhile.
+    async fn take_what_is_ready(&mut self) -> Result<(), SyncError> {
+        while let Ok(event) = self.pipeline.events.try_recv() {
+            self.on_pipeline(event).await?;
+        }
+        while let Some(fetched) = self.fetches.try_join_next() {
+            self.on_fetched(fetched?).await?;
+        }
+        Ok(())
     }
 
     /// Drops the exchanges, lets the pipeline finish what it has.
@@ -194,11 +206,11 @@ impl SyncEngine {
             }
             PipelineEvent::NotStored { items, error } => {
                 tracing::warn!(items = items.len(), %error, "verified data could not be stored, it will be fetched again");
-                items.into_iter().for_each(|item| self.scheduler.not_stored(item));
+                items.into_iter().for_each(|item| self.scheduler.not_stored(item, now));
             }
             PipelineEvent::NotChecked { items } => {
                 tracing::error!(items = items.len(), "received data could not be checked, it will be fetched again");
-                items.into_iter().for_each(|item| self.scheduler.not_stored(item));
+                items.into_iter().for_each(|item| self.scheduler.not_stored(item, now));
             }
             PipelineEvent::Faulty { peer, item, fault } => {
                 tracing::warn!(%peer, ?item, %fault, "a peer sent data that does not verify");
@@ -303,7 +315,16 @@ impl SyncEngine {
         let store = self.parts.store.clone();
         let range = heights.clone();
         let most = self.scheduler.load_room();
-        let missing = tokio::task::spawn_blocking(move || store.missing(range, most)).await??;
+        let missing = match tokio::task::spawn_blocking(move || store.missing(range, most)).await? {
+            Ok(missing) => missing,
+            // Nothing that a peer can mend. What is held is still served.
+            Err(StoreError::Damaged(damage)) => {
+                tracing::error!(%damage, "cannot tell what is missing");
+                self.scheduler.hold(Instant::now());
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
         let last = missing.last().filter(|_| missing.len() >= most).map(|gap| gap.height);
         let missing = missing
             .into_iter()
@@ -328,7 +349,8 @@ impl SyncEngine {
         self.parts.metrics.sync.view(&view);
         self.parts.view.send_if_modified(|old| {
             let changed = *old != view;
-            if changed && old.stall != view.stall {
+            let kind = |view: &SyncView| view.stall.as_ref().map(std::mem::discriminant);
+            if kind(old) != kind(&view) {
                 match &view.stall {
                     Some(reason) => tracing::warn!(?reason, available = watermarks.available, target, "no progress"),
                     None => tracing::info!(available = watermarks.available, target, "progress again"),

@@ -16,7 +16,7 @@ use lapis_protocol_spec::{BlobSidecar, Kzg, Matched, PayloadEnvelope, PayloadFau
 use lapis_storage::{Store, StoreError};
 use libp2p::PeerId;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::{JoinError, JoinSet},
 };
 
@@ -141,15 +141,46 @@ pub(super) struct Pipeline {
     pub(super) stages: Stages,
 }
 
+/// Why a stage ended too soon. Our own fault.
+#[derive(Debug, thiserror::Error)]
+pub enum StageFailure {
+    /// The system has no thread for a worker.
+    #[error("no thread for a verification worker: {0}")]
+    NoThread(#[source] std::io::Error),
+    /// A worker panicked.
+    #[error("a verification worker panicked")]
+    Worker,
+    /// The writer panicked.
+    #[error("the writer panicked: {0}")]
+    Writer(#[from] JoinError),
+    /// A stage ended although the others still need it.
+    #[error("a stage of the pipeline has stopped")]
+    Stopped,
+}
+
 /// Workers and writer, as tasks.
 #[derive(Debug)]
-pub(super) struct Stages(JoinSet<()>);
+pub(super) struct Stages(JoinSet<Result<(), StageFailure>>);
 
 impl Stages {
-    /// Completes when a stage has ended: `Err` if it panicked. Cancel-safe.
-    pub(super) async fn ended(&mut self) -> Result<(), JoinError> {
+    /// A worker has a thread of its own: the runtime's blocking threads are for short calls and bounded in number.
+    fn start_worker(&mut self, worker: verify::Worker) {
+        let (done, ended) = oneshot::channel();
+        let run = move || {
+            worker.run();
+            let _ = done.send(());
+        };
+        let started = std::thread::Builder::new().name("lapis-verify".to_owned()).spawn(run);
+        self.0.spawn(async move {
+            started.map_err(StageFailure::NoThread)?;
+            ended.await.map_err(|_| StageFailure::Worker)
+        });
+    }
+
+    /// Completes when a stage has ended. Cancel-safe.
+    pub(super) async fn ended(&mut self) -> Result<(), StageFailure> {
         match self.0.join_next().await {
-            Some(ended) => ended,
+            Some(ended) => ended?,
             None => std::future::pending().await,
         }
     }
@@ -162,23 +193,26 @@ impl Pipeline {
         let (proven, to_write) = mpsc::channel(QUEUE_ITEMS);
         let (events_in, events) = mpsc::channel(QUEUE_ITEMS);
         let pending = InVerification::default();
-        let mut stages = JoinSet::new();
+        let mut stages = Stages(JoinSet::new());
         let workers = verify::Workers::new(config, kzg, received, pending.clone(), Arc::clone(&metrics));
         for worker in workers.split(proven, events_in.clone()) {
-            stages.spawn_blocking(move || worker.run());
+            stages.start_worker(worker);
         }
         let writer = write::Writer { config, store, pending: pending.clone(), events: events_in, metrics };
-        stages.spawn(writer.run(to_write));
-        Self { entrance: Entrance { queue, pending }, events, stages: Stages(stages) }
+        stages.0.spawn(async {
+            writer.run(to_write).await;
+            Ok(())
+        });
+        Self { entrance: Entrance { queue, pending }, events, stages }
     }
 
     /// Ends the pipeline: nothing more comes in, what is inside is verified and stored.
-    pub(super) async fn drain(self) -> Result<(), JoinError> {
+    pub(super) async fn drain(self) -> Result<(), StageFailure> {
         let Self { entrance, mut events, stages: Stages(mut stages) } = self;
         drop(entrance);
         while events.recv().await.is_some() {}
         while let Some(ended) = stages.join_next().await {
-            ended?;
+            ended??;
         }
         Ok(())
     }

@@ -105,9 +105,8 @@ impl Worker {
 
     fn verify_blobs(&self, blobs: Vec<(Sender, Matched<BlobSidecar>)>) -> Option<()> {
         let started = Instant::now();
-        let count = blobs.len();
         let outcome = self.shared.kzg.verify_batch(blobs);
-        self.shared.metrics.verified_batch(count, outcome.faulty.len(), started.elapsed());
+        self.shared.metrics.verified_batch(outcome.verified.len(), outcome.faulty.len(), started.elapsed());
         for ((peer, item), _) in outcome.faulty {
             self.blame(peer, item, ItemFault::Proof)?;
         }

@@ -89,9 +89,11 @@ impl Writer {
                 Err(_cancelled) => return None,
             },
         };
-        self.metrics.committed(items.len(), bytes, started.elapsed());
         Some(match result {
-            Ok(_) => PipelineEvent::Stored { items },
+            Ok(_) => {
+                self.metrics.committed(items.len(), bytes, started.elapsed());
+                PipelineEvent::Stored { items }
+            }
             Err(error) => PipelineEvent::NotStored { items, error },
         })
     }

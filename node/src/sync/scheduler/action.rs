@@ -29,7 +29,7 @@ pub enum Fetch {
     ValidatorSet(Bytes32),
     /// Payloads of these values, which are at contiguous heights.
     Payloads(Vec<IdentifiedValue>),
-    /// All blobs of these values, which are at contiguous heights.
+    /// All blobs of these values; heights between them have no blobs.
     WholeHeights(Vec<IdentifiedValue>),
     /// Single blobs: values with the indices wanted of them.
     Blobs(Vec<(IdentifiedValue, Vec<u64>)>),

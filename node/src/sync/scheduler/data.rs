@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashSet, btree_map::Entry};
 
 use lapis_protocol_spec::{
-    BlobSidecar, Bytes48, Height, MAX_REQUEST_HASHES, MAX_REQUEST_HEIGHTS, PayloadEnvelope, matching::IdentifiedValue,
+    BlobSidecar, Bytes48, Height, HeightRanges, MAX_REQUEST_HASHES, MAX_REQUEST_HEIGHTS, PayloadEnvelope, matching::IdentifiedValue,
 };
 
 use super::action::{Fetch, Item, RequestId};
@@ -36,6 +36,8 @@ struct Work {
     value: IdentifiedValue,
     payload: Option<Slot>,
     blobs: BTreeMap<u64, Slot>,
+    /// Asked for as a whole height and not got: peers may hold parts of it, which are served by hash only.
+    in_parts: bool,
 }
 
 impl Work {
@@ -48,7 +50,7 @@ impl Work {
             commitment.is_some_and(|commitment| seen.insert(*commitment))
         });
         let blobs = wanted.map(|index| (index, Slot::Missing)).collect();
-        Self { payload: missing.payload.then_some(Slot::Missing), blobs, value: missing.value }
+        Self { payload: missing.payload.then_some(Slot::Missing), blobs, in_parts: false, value: missing.value }
     }
 
     fn merge(&mut self, again: Self) {
@@ -75,13 +77,16 @@ impl Work {
 
     /// Whether every blob of the value is missing, so that the height can be asked for as a whole.
     fn is_whole(&self) -> bool {
-        self.blobs.len() == self.value.value().blob_count()
+        !self.in_parts
+            && self.blobs.len() == self.value.value().blob_count()
             && !self.blobs.is_empty()
             && self.blobs.values().all(|slot| *slot == Slot::Missing)
     }
 
     fn payload_bytes(&self) -> u64 {
-        self.value.value().payload_size.saturating_add(PayloadEnvelope::FIXED_BYTES as u64)
+        // A certified size beyond what the protocol can carry is never delivered; it must not upset the sums.
+        let size = self.value.value().payload_size.min(PayloadEnvelope::MAX_BYTES as u64);
+        size + PayloadEnvelope::FIXED_BYTES as u64
     }
 }
 
@@ -103,6 +108,8 @@ pub(super) struct Proposal {
 #[derive(Debug)]
 pub(super) struct DataLane {
     works: BTreeMap<Height, Work>,
+    /// Heights of the window without blobs: a range request may run over them.
+    blobless: HeightRanges,
     loaded_to: Height,
     /// Blobs below are not wanted.
     waived: Height,
@@ -112,7 +119,7 @@ pub(super) struct DataLane {
 impl DataLane {
     /// Nothing loaded up to `loaded_to`.
     pub(super) fn new(loaded_to: Height) -> Self {
-        Self { works: BTreeMap::new(), loaded_to, waived: 0, reserved: 0 }
+        Self { works: BTreeMap::new(), blobless: HeightRanges::new(), loaded_to, waived: 0, reserved: 0 }
     }
 
     /// Bytes asked for or received and not yet stored.
@@ -130,6 +137,11 @@ impl DataLane {
         self.loaded_to
     }
 
+    /// Lowest height of the window.
+    pub(super) fn first(&self) -> Option<Height> {
+        self.works.first_key_value().map(|(height, _)| *height)
+    }
+
     /// Heights of the window, ascending.
     pub(super) fn heights(&self) -> Vec<Height> {
         self.works.keys().copied().collect()
@@ -138,8 +150,13 @@ impl DataLane {
     /// Adds what the store says is missing in the heights up to `loaded_to`.
     pub(super) fn load(&mut self, missing: Vec<Missing>, loaded_to: Height) {
         self.loaded_to = self.loaded_to.max(loaded_to);
+        let first = self.works.first_key_value().map_or(self.loaded_to, |(height, _)| *height);
+        self.blobless.remove(0..first);
         for missing in missing {
             let height = missing.value.value().height;
+            if missing.value.value().blob_count() == 0 {
+                self.blobless.insert_one(height);
+            }
             let work = Work::new(missing);
             match self.works.entry(height) {
                 Entry::Vacant(entry) if !work.is_done() => {
@@ -216,15 +233,18 @@ impl DataLane {
         let mut values = Vec::new();
         let mut items = Vec::new();
         let mut bytes = 0_u64;
-        for (next, (at, work)) in (height..).zip(self.works.range(height..)) {
+        for at in (height..).take(MAX_REQUEST_HEIGHTS as usize) {
+            if self.blobless.contains(at) {
+                continue;
+            }
+            let Some(work) = self.works.get(&at).filter(|work| work.is_whole()) else { break };
             let more = work.blobs.len() as u64 * SIDECAR_BYTES;
-            let full = bytes + more > max_bytes || values.len() as u64 >= MAX_REQUEST_HEIGHTS;
-            if *at != next || !work.is_whole() || full {
+            if bytes + more > max_bytes {
                 break;
             }
             bytes += more;
             values.push(work.value.clone());
-            items.extend(work.missing_blobs().map(|index| Item::Blob(*at, index)));
+            items.extend(work.missing_blobs().map(|index| Item::Blob(at, index)));
         }
         Proposal { fetch: Fetch::WholeHeights(values), items, bytes }
     }
@@ -253,6 +273,15 @@ impl DataLane {
 
     fn bytes_of(&self, item: Item) -> u64 {
         self.works.get(&item.height()).map_or(0, |work| Self::item_bytes(work, item))
+    }
+
+    /// Heights that were asked for as a whole and did not come: from now on by hash.
+    pub(super) fn split(&mut self, heights: &[Height]) {
+        for height in heights {
+            if let Some(work) = self.works.get_mut(height) {
+                work.in_parts = true;
+            }
+        }
     }
 
     /// The request `id` ended; `received` of its items arrived. Gives the heights of those that did not.

@@ -33,6 +33,9 @@ use self::{
     values::ValuesLane,
 };
 
+/// How long no data is asked for after it could not be stored.
+const HOLD: Duration = Duration::from_secs(1);
+
 /// An exchange that the scheduler asked for.
 #[derive(Debug)]
 struct Flight {
@@ -51,6 +54,10 @@ pub struct Scheduler {
     values: ValuesLane,
     data: DataLane,
     imported: Height,
+    /// Highest height of which a certificate was seen.
+    certified: Height,
+    /// No data is asked for before this: our own disk or memory needs a pause.
+    held_until: Option<Instant>,
     wanted_set: Option<Bytes32>,
     set_in_flight: bool,
     flights: BTreeMap<RequestId, Flight>,
@@ -68,6 +75,8 @@ impl Scheduler {
             values: ValuesLane::new(decided),
             data: DataLane::new(available),
             imported,
+            certified: decided,
+            held_until: None,
             wanted_set: None,
             set_in_flight: false,
             flights: BTreeMap::new(),
@@ -82,8 +91,9 @@ impl Scheduler {
         self.book.update(peer, status);
     }
 
-    /// A peer announced a decided height.
+    /// A peer announced a decided height whose certificate holds.
     pub fn peer_announced(&mut self, peer: &PeerId, height: Height) {
+        self.certified = self.certified.max(height);
         self.book.announced(peer, height);
     }
 
@@ -99,7 +109,7 @@ impl Scheduler {
 
     /// The height that the network seems to have reached; never below our own.
     pub fn target(&self) -> Height {
-        self.book.corroborated_head().max(self.values.decided())
+        self.book.corroborated_head().max(self.values.decided()).max(self.certified)
     }
 
     /// Bytes asked for or received and not yet stored.
@@ -199,9 +209,16 @@ impl Scheduler {
         self.book.lacks(peer, item.height(), Outcome::Faulty, now);
     }
 
-    /// An item was verified but could not be stored.
-    pub fn not_stored(&mut self, item: Item) {
+    /// An item arrived and could not be checked or stored: it is missing again, and nothing is asked for until our own
+    /// trouble had time to pass.
+    pub fn not_stored(&mut self, item: Item, now: Instant) {
         self.data.lost(item);
+        self.hold(now);
+    }
+
+    /// Asks for no data for a moment.
+    pub fn hold(&mut self, now: Instant) {
+        self.held_until = Some(now + HOLD);
     }
 
     /// An exchange ended. Gives the peer and the range if it was one for values.
@@ -224,9 +241,14 @@ impl Scheduler {
                 }
                 None
             }
-            _ => {
-                for height in self.data.finish(id, &flight.items, &report.received) {
-                    self.book.lacks(&flight.peer, height, report.outcome, now);
+            method => {
+                let lost = self.data.finish(id, &flight.items, &report.received);
+                for height in &lost {
+                    self.book.lacks(&flight.peer, *height, report.outcome, now);
+                }
+                let not_held = matches!(report.outcome, Outcome::Answered | Outcome::Unavailable);
+                if method == Method::BlobsByRange && not_held {
+                    self.data.split(&lost);
                 }
                 None
             }

@@ -105,9 +105,20 @@ impl Peer {
         (first != 0 && first <= height && height <= last) || (self.announced != 0 && height == self.announced)
     }
 
+    /// Whether the peer, by what it has decided and not pruned, may hold parts of `height`.
+    fn may_have_parts(&self, kind: Kind, height: Height) -> bool {
+        let first = match kind {
+            Kind::Values => self.claims.earliest_value_height,
+            Kind::Payloads => self.claims.earliest_payload_height,
+            Kind::Blobs => self.claims.earliest_blob_height,
+        };
+        first != 0 && first <= height && height <= self.claims.decided_height
+    }
+
     /// Whether it makes sense to ask this peer for `kind` at `height` now.
     pub(super) fn may_serve(&self, kind: Kind, height: Height, now: Instant) -> bool {
-        self.claims(kind, height) && self.lacks.get(&height).is_none_or(|lack| lack.until <= now)
+        let may_have = self.claims(kind, height) || self.may_have_parts(kind, height);
+        may_have && self.lacks.get(&height).is_none_or(|lack| lack.until <= now)
     }
 
     /// Whether another exchange of `method` may be opened now.
@@ -215,13 +226,18 @@ impl PeerBook {
         self.peers.values().any(|peer| peer.claims(kind, height))
     }
 
-    /// The height that the network is believed to have reached: what two peers claim, or the only peer does.
+    /// Whether any peer can be asked by one of `methods` now.
+    pub(super) fn anyone_is_free(&self, methods: &[Method], now: Instant) -> bool {
+        self.peers.values().any(|peer| methods.iter().any(|method| peer.is_free(*method, now)))
+    }
+
+    /// The height that the network seems to have reached: the median of the claims, the lower one of two.
     ///
-    /// A single liar among several peers cannot move it; nothing but progress displays depend on it.
+    /// A minority of liars cannot move it beyond what honest peers claim; nothing but progress displays depend on it.
     pub(super) fn corroborated_head(&self) -> Height {
         let mut claims: Vec<Height> = self.peers.values().map(|peer| peer.claims.decided_height).collect();
         claims.sort_unstable_by(|a, b| b.cmp(a));
-        claims.get(1).or(claims.first()).copied().unwrap_or(0)
+        claims.get(claims.len() / 2).copied().unwrap_or(0)
     }
 
     /// Chooses whom to ask for `bytes` of `kind` at `height` by `method`: two of the candidates at random, the better
@@ -235,15 +251,17 @@ impl PeerBook {
         now: Instant,
         rng: &mut impl Rng,
     ) -> Option<PeerId> {
-        let candidates: Vec<(&PeerId, &Peer)> = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| {
-                peer.may_serve(kind, height, now)
-                    && peer.is_free(method, now)
-                    && (peer.room() >= bytes || peer.in_flight_bytes == 0)
-            })
-            .collect();
+        let free = |peer: &Peer| peer.is_free(method, now) && (peer.room() >= bytes || peer.in_flight_bytes == 0);
+        let among = |serves: fn(&Peer, Kind, Height) -> bool| -> Vec<(&PeerId, &Peer)> {
+            let asked_lately = |peer: &Peer| peer.lacks.get(&height).is_some_and(|lack| lack.until > now);
+            let fits = |peer: &Peer| serves(peer, kind, height) && !asked_lately(peer) && free(peer);
+            self.peers.iter().filter(|(_, peer)| fits(peer)).collect()
+        };
+        let mut candidates = among(Peer::claims);
+        // Where nobody claims to have a height whole, some may have parts of it.
+        if candidates.is_empty() && !self.anyone_claims(kind, height) {
+            candidates = among(Peer::may_have_parts);
+        }
         let count = candidates.len();
         if count == 0 {
             return None;

@@ -17,14 +17,17 @@ use super::{
 /// A busy peer is given another request only if this much of its window is free (or the request is smaller).
 const LEAST_REQUEST_BYTES: u64 = 8 * SIDECAR_BYTES;
 
+/// What data is asked for by.
+const DATA_METHODS: [Method; 3] = [Method::PayloadsByRange, Method::BlobsByRange, Method::BlobsByRoot];
+
 impl Scheduler {
     /// What to do now. Call again after every input, and at least every [`Scheduler::TICK`] while something is missing.
     pub fn poll(&mut self, now: Instant, rng: &mut impl Rng) -> Vec<Action> {
         let mut actions = Vec::new();
-        self.blocked = None;
         if !self.paced(now) {
             return actions;
         }
+        self.blocked = None;
         self.poll_validator_set(now, rng, &mut actions);
         if self.config.follow {
             self.poll_values(now, rng, &mut actions);
@@ -68,13 +71,21 @@ impl Scheduler {
     }
 
     fn poll_data(&mut self, now: Instant, rng: &mut impl Rng, actions: &mut Vec<Action>) {
-        let mut unserved: Option<Range<Height>> = None;
+        if self.held_until.is_some_and(|until| now < until) {
+            self.blocked = Some(Blocked::BufferFull);
+            return;
+        }
+        let mut unserved: Option<(Kind, Range<Height>)> = None;
+        if !self.book.anyone_is_free(&DATA_METHODS, now) {
+            self.blocked = self.data.first().map(|height| self.why_unserved(Kind::Blobs, height..height.saturating_add(1)));
+            return;
+        }
         for height in self.data.heights() {
             for kind in [Kind::Payloads, Kind::Blobs] {
                 match self.poll_height(kind, height, now, rng, actions) {
                     Asked::All => {}
                     Asked::NoPeer => {
-                        let range = unserved.get_or_insert(height..height);
+                        let (_, range) = unserved.get_or_insert((kind, height..height));
                         range.end = height.saturating_add(1);
                     }
                     Asked::NoRoom => {
@@ -85,13 +96,13 @@ impl Scheduler {
                 }
             }
         }
-        self.blocked = unserved.map(|range| self.why_unserved(range)).or_else(|| self.waits_for_import());
+        self.blocked = unserved.map(|(kind, range)| self.why_unserved(kind, range)).or_else(|| self.waits_for_import());
     }
 
-    fn why_unserved(&self, range: Range<Height>) -> Blocked {
+    fn why_unserved(&self, kind: Kind, range: Range<Height>) -> Blocked {
         if self.book.len() == 0 {
             Blocked::NoPeers
-        } else if self.book.anyone_claims(Kind::Blobs, range.start) {
+        } else if self.book.anyone_claims(kind, range.start) {
             Blocked::PeersBusy(range)
         } else {
             Blocked::NoPeerHas(range)
