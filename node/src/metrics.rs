@@ -15,7 +15,11 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{execution::PayloadStatus, status::{Stall, StallReason}, sync::SyncView};
+use crate::{
+    execution::PayloadStatus,
+    status::{Stall, StallReason},
+    sync::SyncView,
+};
 
 /// A label with the kind of something.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

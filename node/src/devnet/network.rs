@@ -10,7 +10,7 @@ use lapis_protocol_spec::{Height, Kzg};
 use libp2p::Multiaddr;
 use serde::Serialize;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::{
     chain::Chain,
@@ -77,12 +77,15 @@ pub(super) struct Network {
     chain: Chain,
     kzg: Arc<Kzg>,
     stop: CancellationToken,
+    /// Nodes that are left over when the network is dropped stop as well.
+    _stops: DropGuard,
 }
 
 impl Network {
     /// Nodes will live below `root` and stop with `stop`.
     pub(super) fn new(root: &Path, chain: Chain, kzg: Arc<Kzg>, stop: CancellationToken) -> Self {
-        Self { root: root.to_owned(), chain, kzg, stop }
+        let stop = stop.child_token();
+        Self { root: root.to_owned(), chain, kzg, _stops: stop.clone().drop_guard(), stop }
     }
 
     /// Starts a node that dials `peers`.

@@ -38,11 +38,13 @@ impl CatchUp {
 pub(super) struct Patience {
     moved: Instant,
     seen: (Height, Height),
+    patience: Duration,
 }
 
 impl Patience {
-    pub(super) fn new() -> Self {
-        Self { moved: Instant::now(), seen: (0, 0) }
+    pub(super) fn new(block_time: Duration) -> Self {
+        let patience = PATIENCE.saturating_add(block_time.saturating_mul(3));
+        Self { moved: Instant::now(), seen: (0, 0), patience }
     }
 
     pub(super) fn look(&mut self, member: &Member, decided: Height, heights: Height) -> Result<(), DevnetError> {
@@ -50,7 +52,7 @@ impl Patience {
         if now != self.seen {
             (self.seen, self.moved) = (now, Instant::now());
         }
-        if self.moved.elapsed() < PATIENCE {
+        if self.moved.elapsed() < self.patience {
             return Ok(());
         }
         let status = member.handle.status.borrow();

@@ -31,6 +31,8 @@ use crate::{chain::Chain, genesis_file, node::Source, shutdown::TaskFailure, sou
 
 /// How often the run looks at its nodes.
 const LOOK: Duration = Duration::from_millis(20);
+/// How often it looks when everything is done and the nodes just go on.
+const LOOK_AT_REST: Duration = Duration::from_secs(1);
 /// Least blob limit of the chain, so that the ceiling can be measured on a full batch.
 const MIN_BLOB_LIMIT: u64 = 64;
 
@@ -207,7 +209,7 @@ impl Devnet {
     /// Watches until all nodes have everything, or something is wrong.
     async fn watch(&mut self) -> Result<Summary, DevnetError> {
         let heights = self.options.heights.get();
-        let mut patience = Patience::new();
+        let mut patience = Patience::new(self.options.block_time);
         let mut catch_up = CatchUp::default();
         loop {
             self.check_alive().await?;
@@ -228,7 +230,8 @@ impl Devnet {
                     return self.summary(catch_up).await;
                 }
             }
-            patience.look(self.late.as_ref().unwrap_or(&self.follower), decided, heights)?;
+            let slowest = self.late.iter().chain([&self.follower]).min_by_key(|member| member.imported());
+            patience.look(slowest.unwrap_or(&self.follower), decided, heights)?;
             tokio::select! {
                 () = self.stop.cancelled() => return Err(DevnetError::Interrupted),
                 () = tokio::time::sleep(LOOK) => {}
@@ -300,7 +303,10 @@ impl Devnet {
         if self.options.keep_running {
             println!("\n{summary}");
             println!("nodes keep running; stop with Ctrl-C");
-            self.stop.cancelled().await;
+            let stop = self.stop.clone();
+            while stop.run_until_cancelled(tokio::time::sleep(LOOK_AT_REST)).await.is_some() {
+                self.check_alive().await?;
+            }
         }
         Ok(summary)
     }

@@ -12,6 +12,7 @@ use lapis_protocol_spec::{
     framing::ErrorCode,
     gates::MatchFault,
     matching::{DecidedValues, IdentifiedValue, Payloads, RangeBlobs, RootBlobs},
+    payload::requests_hash,
 };
 use libp2p::PeerId;
 
@@ -23,6 +24,10 @@ use super::{
 /// Decided values are read up to this many bytes per exchange. More is left for the next one: their size is not known
 /// before they are read, and they wait in memory for their turn.
 const MAX_VALUES_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Execution requests of a payload are not certified by size. What is over this is checked before it takes room in the
+/// queue.
+const MAX_UNRESERVED_BYTES: u64 = 64 * 1024;
 
 /// What an exchange brought beside the items that went into the pipeline.
 #[derive(Debug)]
@@ -171,7 +176,8 @@ impl FetchTask {
     async fn payloads(&mut self, values: Vec<IdentifiedValue>) -> Result<(), FetchError> {
         let Some(first) = values.first() else { return Ok(()) };
         let range = HeightRange::new(first.value().height, values.len() as u64);
-        let mut exchange = self.open(Request::PayloadsByRange(range)).await?;
+        let limit = payload_limit(&values);
+        let mut exchange = self.open(Request::PayloadsByRange(range)).await?.with_item_limit(limit);
         let mut matcher = Payloads::by_range(values);
         while let Some(item) = exchange.next().await? {
             let WireItem::Payload(envelope) = item else { return Err(FetchError::OtherItem) };
@@ -221,9 +227,15 @@ impl FetchTask {
         if found != expected {
             return Err(PayloadFault::Size { found, expected }.into());
         }
-        let requests = envelope.execution_requests.iter().map(|request| request.len() as u64);
-        let bytes = found + PayloadEnvelope::FIXED_BYTES as u64 + requests.sum::<u64>();
+        let requests: u64 = envelope.execution_requests.iter().map(|request| request.len() as u64).sum();
+        let bytes = found + PayloadEnvelope::FIXED_BYTES as u64 + requests;
         let item = Item::Payload(envelope.height);
+        if requests > MAX_UNRESERVED_BYTES {
+            let checked =
+                tokio::task::spawn_blocking(move || envelope.check(envelope.value().value()).map(|()| envelope));
+            let envelope = checked.await.map_err(|_| FetchError::Closed)??;
+            return self.hand_over(item, ReceivedData::Payload(envelope), bytes).await;
+        }
         self.hand_over(item, ReceivedData::Payload(envelope), bytes).await
     }
 
@@ -238,4 +250,15 @@ impl FetchTask {
 /// Bytes of a decided value on the wire, near enough for flow control.
 fn value_bytes(decided: &DecidedValue) -> u64 {
     332 + 48 * decided.value.blob_count() as u64 + 84 * decided.certificate.signatures.len() as u64
+}
+
+/// The largest envelope that any of `values` can have: certified where there are no execution requests.
+fn payload_limit(values: &[IdentifiedValue]) -> usize {
+    let no_requests = requests_hash([]);
+    let largest = |value: &IdentifiedValue| {
+        let size = usize::try_from(value.value().payload_size).unwrap_or(usize::MAX);
+        let certified = value.value().requests_hash == no_requests;
+        if certified { size.saturating_add(PayloadEnvelope::FIXED_BYTES) } else { PayloadEnvelope::MAX_BYTES }
+    };
+    values.iter().map(largest).max().unwrap_or(PayloadEnvelope::MAX_BYTES)
 }

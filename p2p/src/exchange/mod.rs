@@ -11,7 +11,7 @@ use std::{fmt, sync::Arc, time::Instant};
 use futures::AsyncReadExt;
 use lapis_protocol_spec::{
     Item, MAX_REQUEST_HEIGHTS, Method, Request,
-    framing::{Progress, ResponseChunk, ResponseDecoder},
+    framing::{LengthBounds, Progress, ResponseChunk, ResponseDecoder},
 };
 use libp2p::PeerId;
 
@@ -73,6 +73,16 @@ impl Exchange {
     #[must_use]
     pub const fn method(&self) -> Method {
         self.method
+    }
+
+    /// Takes no item of more than `bytes` bytes, where less is certified than the method allows. To be called before the
+    /// first item is read.
+    #[must_use]
+    pub fn with_item_limit(mut self, bytes: usize) -> Self {
+        let bounds = self.method.response_bounds();
+        let max = bytes.min(bounds.max()).max(bounds.min());
+        self.decoder = ResponseDecoder::new(LengthBounds::between(bounds.min(), max));
+        self
     }
 
     /// The next item; `None` at the end of the response. After `None` or an error the exchange has ended, its stream

@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, HashSet, btree_map::Entry};
 
 use lapis_protocol_spec::{
-    BlobSidecar, Bytes48, Height, HeightRanges, MAX_REQUEST_HASHES, MAX_REQUEST_HEIGHTS, PayloadEnvelope, matching::IdentifiedValue,
+    BlobSidecar, Bytes48, Height, HeightRanges, MAX_REQUEST_HASHES, MAX_REQUEST_HEIGHTS, PayloadEnvelope,
+    matching::IdentifiedValue,
 };
 
 use super::action::{Fetch, Item, RequestId};

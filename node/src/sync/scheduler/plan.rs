@@ -76,8 +76,10 @@ impl Scheduler {
             return;
         }
         let mut unserved: Option<(Kind, Range<Height>)> = None;
-        if !self.book.anyone_is_free(&DATA_METHODS, now) {
-            self.blocked = self.data.first().map(|height| self.why_unserved(Kind::Blobs, height..height.saturating_add(1)));
+        if let Some(first) = self.data.first()
+            && !self.book.anyone_is_free(&DATA_METHODS, now)
+        {
+            self.blocked = Some(self.why_unserved(Kind::Blobs, first..first.saturating_add(1)));
             return;
         }
         for height in self.data.heights() {

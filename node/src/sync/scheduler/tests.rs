@@ -316,3 +316,50 @@ fn an_index_missing_everywhere_stalls_with_its_reason_and_goes_on_when_it_appear
     network.run(Duration::from_secs(120));
     assert!(network.is_complete());
 }
+
+#[test]
+fn a_range_request_runs_over_heights_without_blobs() {
+    let mut bench = Bench::new(SchedulerConfig { follow: false, ..SchedulerConfig::default() }, 5);
+    bench.scheduler.peer_status(PeerId::random(), status(5));
+    bench.scheduler.load((1..=5).map(|height| missing(height, (height % 2) * 3)).collect(), 5);
+    let actions = blob_actions(bench.poll());
+    assert_eq!(actions.len(), 1, "{actions:?}");
+    let heights: BTreeSet<Height> = items(&actions[0]).iter().map(|item| item.height()).collect();
+    assert_eq!(heights, BTreeSet::from([1, 3, 5]));
+}
+
+#[test]
+fn parts_of_a_height_that_nobody_has_whole_are_asked_for_by_hash() {
+    let mut bench = Bench::new(SchedulerConfig::default(), 4);
+    let peer = PeerId::random();
+    bench.scheduler.peer_status(peer, Status { available_height: 3, ..status(4) });
+    bench.scheduler.load(vec![missing(4, 2)], 4);
+    let by_range = blob_actions(bench.poll());
+    assert_eq!(by_range[0].fetch.method(), Method::BlobsByRange);
+    bench.finish(&by_range[0], Outcome::Unavailable, &[]);
+    bench.now += Duration::from_secs(1);
+    let by_hash = blob_actions(bench.poll());
+    assert_eq!(by_hash[0].fetch.method(), Method::BlobsByRoot);
+}
+
+#[test]
+fn a_full_disk_is_not_met_with_requests_at_full_speed() {
+    let mut bench = Bench::new(SchedulerConfig::default(), 1);
+    bench.scheduler.peer_status(PeerId::random(), status(1));
+    bench.scheduler.load(vec![missing(1, 1)], 1);
+    let actions = blob_actions(bench.poll());
+    bench.finish(&actions[0], Outcome::Answered, &items(&actions[0]));
+    bench.scheduler.not_stored(Item::Blob(1, 0), bench.now);
+    assert!(blob_actions(bench.poll()).is_empty());
+    bench.now += Duration::from_secs(2);
+    assert_eq!(blob_actions(bench.poll()).len(), 1);
+}
+
+#[test]
+fn two_boasters_among_five_do_not_move_the_target() {
+    let mut bench = Bench::new(SchedulerConfig::default(), 3);
+    for claimed in [u64::MAX, u64::MAX, 10, 10, 9] {
+        bench.scheduler.peer_status(PeerId::random(), status(claimed));
+    }
+    assert_eq!(bench.scheduler.target(), 10);
+}
