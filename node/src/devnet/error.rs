@@ -42,7 +42,7 @@ pub enum DevnetError {
         /// Its name.
         name: String,
         /// Why.
-        source: MemberError,
+        source: Box<MemberError>,
     },
     /// A node went down.
     #[error("node {name} went down: {reason}")]

@@ -224,11 +224,11 @@ impl Devnet {
                 catch_up.look(late, decided);
             }
             self.display.show(&self.rows(), Instant::now());
-            if decided >= heights && self.late.iter().chain([&self.follower]).all(|node| node.imported() >= heights) {
-                if self.late.is_some() {
-                    self.display.finish(&self.rows());
-                    return self.summary(catch_up).await;
-                }
+            let all_there =
+                self.late.as_ref().is_some_and(|late| late.imported().min(self.follower.imported()) >= heights);
+            if decided >= heights && all_there {
+                self.display.finish(&self.rows());
+                return self.summary(catch_up).await;
             }
             let slowest = self.late.iter().chain([&self.follower]).min_by_key(|member| member.imported());
             patience.look(slowest.unwrap_or(&self.follower), decided, heights)?;
@@ -346,7 +346,7 @@ async fn start(
     source: Source,
 ) -> Result<Member, DevnetError> {
     let started = network.start(name, peers, source).await;
-    started.map_err(|source| DevnetError::Member { name: name.to_owned(), source })
+    started.map_err(|source| DevnetError::Member { name: name.to_owned(), source: Box::new(source) })
 }
 
 /// One address of each.

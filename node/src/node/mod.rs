@@ -153,9 +153,8 @@ impl Node {
         let result = self.supervisor.run(DRAIN).await;
         // The last watermarks of import may still wait for a sync of the disk; nothing acknowledged does.
         let store = self.handle.store;
-        match tokio::task::spawn_blocking(move || store.flush()).await {
-            Ok(Err(error)) => tracing::error!(%error, "the store could not be flushed"),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || store.flush()).await {
+            tracing::error!(%error, "the store could not be flushed");
         }
         result
     }

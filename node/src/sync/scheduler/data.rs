@@ -215,7 +215,7 @@ impl DataLane {
             values.push(work.value.clone());
             items.push(Item::Payload(at));
         }
-        (!items.is_empty()).then(|| Proposal { fetch: Fetch::Payloads(values), items, bytes })
+        (!items.is_empty()).then_some(Proposal { fetch: Fetch::Payloads(values), items, bytes })
     }
 
     /// The blob request that starts at `height`, of at most `max_bytes` (but at least one blob): whole contiguous heights
@@ -234,7 +234,7 @@ impl DataLane {
         let mut values = Vec::new();
         let mut items = Vec::new();
         let mut bytes = 0_u64;
-        for at in (height..).take(MAX_REQUEST_HEIGHTS as usize) {
+        for at in height..height.saturating_add(MAX_REQUEST_HEIGHTS) {
             if self.blobless.contains(at) {
                 continue;
             }

@@ -86,8 +86,8 @@ impl ValuesLane {
 
     /// An exchange ended after `served` values of `bytes` bytes. Returns who was asked, and the range.
     pub(super) fn finished(&mut self, id: RequestId, served: u64, bytes: u64) -> Option<(PeerId, Range<Height>)> {
-        if served > 0 {
-            self.value_bytes = (bytes / served).max(1);
+        if let Some(each) = bytes.checked_div(served) {
+            self.value_bytes = each.max(1);
         }
         self.flights.remove(&id)
     }
