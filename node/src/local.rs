@@ -67,8 +67,7 @@ impl LocalSource {
     async fn decide(&self, decided: Verified<DecidedValue>) -> Result<(), SourceError> {
         let announced = decided.clone();
         let outcome = self.write(move |store| store_decided(store, &[decided])).await?;
-        self.metrics.store.decided(announced.value.blob_count(), outcome.promoted);
-        self.metrics.store.dropped(outcome.dropped.blobs);
+        self.metrics.store.decided(&[announced.value.blob_count()], &outcome);
         self.feed.refresh();
         if let Err(error) = self.network.announce(&announced).await {
             tracing::warn!(height = announced.height(), %error, "decided value not announced");

@@ -3,7 +3,7 @@
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use lapis_p2p::Offence;
-use lapis_storage::{Damage, StoreStats, Watermarks};
+use lapis_storage::{Damage, Decided, StoreStats, Watermarks};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{
@@ -275,7 +275,11 @@ impl StoreMetrics {
         let help = "Bytes of blobs that belong to decided values";
         registry.register("blob_engine_storage_bytes_decided", help, metrics.bytes_decided.clone());
         registry.register("lapis_store_blobs", "Blobs by phase of their life", metrics.blobs.clone());
-        registry.register("blob_engine_lifecycle_promoted", "Blobs that became decided", metrics.promoted.clone());
+        registry.register(
+            "blob_engine_lifecycle_promoted",
+            "Undecided values that were decided with their data",
+            metrics.promoted.clone(),
+        );
         registry.register("blob_engine_lifecycle_dropped", "Undecided blobs dropped", metrics.dropped.clone());
         registry.register("blob_engine_lifecycle_pruned", "Blobs pruned", metrics.pruned.clone());
         registry.register("blob_engine_blobs_per_block", "Blobs of decided values", metrics.blobs_per_block.clone());
@@ -311,10 +315,11 @@ impl StoreMetrics {
         }
     }
 
-    /// A value with `blobs` blobs was decided, `promoted` of them were held before.
-    pub fn decided(&self, blobs: usize, promoted: u64) {
-        self.blobs_per_block.observe(blobs as f64);
-        self.promoted.inc_by(promoted);
+    /// Values with so many blobs each were decided.
+    pub fn decided(&self, blobs: &[usize], stored: &Decided) {
+        blobs.iter().for_each(|blobs| self.blobs_per_block.observe(*blobs as f64));
+        self.promoted.inc_by(stored.promoted);
+        self.dropped.inc_by(stored.dropped.blobs);
     }
 
     /// Undecided blobs were dropped.

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, ops::Range};
 
 use lapis_protocol_spec::{Bytes32, CertificateFault, ChainLink, DecidedValue, Height, ValidatorSet, Verified};
-use lapis_storage::{Store, StoreError};
+use lapis_storage::{Decided, Store, StoreError};
 use libp2p::PeerId;
 
 use crate::{chain::Chain, decide::store_decided};
@@ -36,8 +36,10 @@ pub(super) enum Obstacle {
 #[derive(Debug)]
 pub(super) struct Committed {
     pub(super) peer: PeerId,
-    /// Values that went into the store.
-    pub(super) count: usize,
+    /// Number of blobs of each value that is certified.
+    pub(super) blobs: Vec<usize>,
+    /// What the store did.
+    pub(super) decided: Decided,
     pub(super) obstacle: Option<Obstacle>,
     /// Values from the obstacle on.
     pub(super) rest: Vec<DecidedValue>,
@@ -74,8 +76,9 @@ pub(super) fn commit(store: &Store, chain: &Chain, fetched: FetchedValues) -> Re
             }
         }
     }
-    store_decided(store, &verified)?;
-    Ok(Committed { peer, count: verified.len(), obstacle, rest: rest.into() })
+    let decided = store_decided(store, &verified)?;
+    let blobs = verified.iter().map(|value| value.value.blob_count()).collect();
+    Ok(Committed { peer, blobs, decided, obstacle, rest: rest.into() })
 }
 
 fn verify(

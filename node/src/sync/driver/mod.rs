@@ -248,11 +248,12 @@ impl SyncEngine {
     }
 
     async fn on_committed(&mut self, committed: Committed) {
-        let Committed { peer, count, obstacle, rest } = committed;
+        let Committed { peer, blobs, decided: stored, obstacle, rest } = committed;
+        self.parts.metrics.store.decided(&blobs, &stored);
         self.parts.feed.refresh();
         let decided = self.parts.feed.current().decided;
         self.scheduler.set_decided(decided);
-        if count > 0 {
+        if !blobs.is_empty() {
             self.progress.moved(Instant::now());
         }
         match obstacle {
