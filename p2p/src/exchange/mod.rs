@@ -6,7 +6,7 @@
 mod client;
 mod pace;
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{fmt, io, sync::Arc, time::Instant};
 
 use futures::AsyncReadExt;
 use lapis_protocol_spec::{
@@ -187,7 +187,16 @@ impl Reader<'_> {
 
     async fn fill(&mut self) -> Result<usize, ExchangeError> {
         let (deadline, stall) = self.pace.deadline(Instant::now());
-        let read = tokio::time::timeout_at(deadline.into(), self.channel.read(self.buffer)).await;
+        let closed = self.channel.closed();
+        let bytes = async {
+            tokio::select! {
+                biased;
+                count = self.channel.read(self.buffer) => count,
+                // yamux wakes no reader when this side closes the connection.
+                () = closed.cancelled() => Err(io::ErrorKind::ConnectionAborted.into()),
+            }
+        };
+        let read = tokio::time::timeout_at(deadline.into(), bytes).await;
         let count = read.map_err(|_| stall)?.map_err(ExchangeError::Reset)?;
         *self.unread = 0..count;
         *self.unpaid += count;

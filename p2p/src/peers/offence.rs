@@ -65,6 +65,12 @@ impl Offence {
         }
     }
 
+    /// Whether it may as well be the doing of the network between, or of this node when it hangs up.
+    #[must_use]
+    pub const fn is_unclear(self) -> bool {
+        matches!(self, Self::Timeout | Self::Reset | Self::Truncated)
+    }
+
     /// Name in logs and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {

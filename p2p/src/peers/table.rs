@@ -116,8 +116,12 @@ impl Table {
         outcome
     }
 
-    /// Charges an offence. Of trusted peers it is only noted.
+    /// Charges an offence. Of trusted peers it is only noted. What breaks while a peer is left, or after, is nobody's
+    /// fault, and does not hide why it was left.
     pub(crate) fn report(&mut self, peer: PeerId, offence: Offence, now: Instant) -> Verdict {
+        if offence.is_unclear() && !self.is_held(&peer) {
+            return Verdict::Keep;
+        }
         let trusted = self.rules.trusted.contains(&peer);
         let record = self.records.entry(peer).or_insert_with(|| Record::new(now, trusted));
         record.last_fault = Some((offence, now));
@@ -210,6 +214,12 @@ impl Table {
 
     pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
         self.records.get(peer).is_some_and(|record| record.phase != Phase::Gone)
+    }
+
+    /// Connected, and to stay so.
+    fn is_held(&self, peer: &PeerId) -> bool {
+        let phase = self.records.get(peer).map(|record| record.phase);
+        matches!(phase, Some(Phase::Handshaking { .. } | Phase::Ready))
     }
 
     pub(crate) fn ready(&self) -> impl Iterator<Item = PeerId> + '_ {

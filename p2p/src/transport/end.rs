@@ -6,7 +6,7 @@
 //! The yamux library has three gaps that this fills. It reads a stream that was reset, or whose connection is lost, as
 //! if it had ended. It ends a stream in order that is dropped before it was closed, if the other side has closed its
 //! half. And it says nothing at all when a stream is dropped that was closed on this side only, so that the other side,
-//! out of credit, waits for ever.
+//! out of credit, waits for ever: this is how a client gives up, so it is filled for streams that this side opened.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -129,10 +129,12 @@ struct Frames {
     filled: usize,
     /// Bytes of the body that have not passed.
     body: usize,
+    /// Stream and flags of the frame whose body is passing: a body that breaks off is no end of its stream.
+    flags: Option<(u32, u16)>,
 }
 
 impl Frames {
-    /// Takes the next bytes; calls `on_flags` with stream and flags of each frame that has any.
+    /// Takes the next bytes; calls `on_flags` with stream and flags of each frame that has any, when all of it has passed.
     fn push(&mut self, mut bytes: &[u8], mut on_flags: impl FnMut(u32, u16)) {
         while !bytes.is_empty() {
             let skipped = self.body.min(bytes.len());
@@ -141,6 +143,7 @@ impl Frames {
             if self.body > 0 {
                 return;
             }
+            self.tell(&mut on_flags);
             let Some(space) = self.header.get_mut(self.filled..) else { return };
             let taken = space.len().min(bytes.len());
             let (head, rest) = bytes.split_at(taken);
@@ -150,20 +153,27 @@ impl Frames {
             self.filled += taken;
             bytes = rest;
             if self.filled == HEADER {
-                self.complete(&mut on_flags);
+                self.begin_body();
+                if self.body == 0 {
+                    self.tell(&mut on_flags);
+                }
             }
         }
     }
 
-    fn complete(&mut self, on_flags: &mut impl FnMut(u32, u16)) {
+    fn begin_body(&mut self) {
         let [_, kind, f0, f1, s0, s1, s2, s3, l0, l1, l2, l3] = self.header;
         self.filled = 0;
         if kind == DATA {
             self.body = u32::from_be_bytes([l0, l1, l2, l3]) as usize;
         }
         let flags = u16::from_be_bytes([f0, f1]);
-        if flags != 0 {
-            on_flags(u32::from_be_bytes([s0, s1, s2, s3]), flags);
+        self.flags = (flags != 0).then_some((u32::from_be_bytes([s0, s1, s2, s3]), flags));
+    }
+
+    fn tell(&mut self, on_flags: &mut impl FnMut(u32, u16)) {
+        if let Some((stream, flags)) = self.flags.take() {
+            on_flags(stream, flags);
         }
     }
 

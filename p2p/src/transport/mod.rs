@@ -30,6 +30,10 @@ use crate::{StartError, limits::ConnectionLimits};
 /// Bytes that one QUIC stream may have received and not yet read. yamux starts at 256 KiB and finds its own.
 const QUIC_STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 
+/// How long a peer may take to read what is written before a connection is closed. One that does not read at all would
+/// else keep its place among the connections.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// Builds every transport under one roof. Addresses decide which of them is used.
 pub(crate) fn build(
     keypair: &Keypair,
@@ -38,7 +42,7 @@ pub(crate) fn build(
     registry: &mut Registry,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, StartError> {
     let noise = noise::Config::new(keypair)?;
-    let yamux = yamux::Config::new(limits.streams, limits.receive_window);
+    let yamux = yamux::Config::new(limits.streams, limits.receive_window, CLOSING);
     let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
         .upgrade(Version::V1Lazy)
         .authenticate(noise.clone())

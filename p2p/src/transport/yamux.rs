@@ -6,10 +6,11 @@
 
 use std::{
     collections::VecDeque,
-    future::{Ready, ready},
+    future::{Future, Ready, ready},
     io, iter,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use futures::{AsyncRead, AsyncWrite};
@@ -17,6 +18,7 @@ use libp2p::core::{
     muxing::{StreamMuxer, StreamMuxerEvent},
     upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade, UpgradeInfo},
 };
+use tokio::time::Sleep;
 use yamux::{Connection, ConnectionError, Mode};
 
 use super::end::{Ends, Observed};
@@ -29,25 +31,29 @@ const STREAM_WINDOW: usize = yamux::DEFAULT_CREDIT as usize;
 
 /// The upgrade of a connection.
 #[derive(Clone, Debug)]
-pub(super) struct Config(yamux::Config);
+pub(super) struct Config {
+    yamux: yamux::Config,
+    closing: Duration,
+}
 
 impl Config {
-    /// At most `streams` at a time, which together hold at most `receive_window` bytes beyond 256 KiB each.
-    pub(super) fn new(streams: u32, receive_window: u32) -> Self {
+    /// At most `streams` at a time, which together hold at most `receive_window` bytes beyond 256 KiB each. A peer that
+    /// does not read has `closing` to take the last frames.
+    pub(super) fn new(streams: u32, receive_window: u32, closing: Duration) -> Self {
         let streams = streams as usize;
-        let mut config = yamux::Config::default();
+        let mut yamux = yamux::Config::default();
         // In this order, and at least this much: the library asserts that the total suffices for all streams.
-        config.set_max_connection_receive_window(None);
-        config.set_max_num_streams(streams);
+        yamux.set_max_connection_receive_window(None);
+        yamux.set_max_num_streams(streams);
         let total = streams.saturating_mul(STREAM_WINDOW).saturating_add(receive_window as usize);
-        config.set_max_connection_receive_window(Some(total));
-        Self(config)
+        yamux.set_max_connection_receive_window(Some(total));
+        Self { yamux, closing }
     }
 
     fn muxer<C: AsyncRead + AsyncWrite + Unpin>(self, socket: C, mode: Mode) -> Muxer<C> {
         let ends = Ends::default();
-        let connection = Connection::new(Observed::new(socket, ends.clone()), self.0, mode);
-        Muxer { connection, ends, waiting: VecDeque::new() }
+        let connection = Connection::new(Observed::new(socket, ends.clone()), self.yamux, mode);
+        Muxer { connection, ends, waiting: VecDeque::new(), closing: self.closing, closes: None }
     }
 }
 
@@ -87,6 +93,10 @@ pub(super) struct Muxer<C> {
     ends: Ends,
     /// Streams that came while the connection was driven for other reasons.
     waiting: VecDeque<yamux::Stream>,
+    /// How long closing may take.
+    closing: Duration,
+    /// Closing has begun, and is given up then.
+    closes: Option<Pin<Box<Sleep>>>,
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
@@ -116,7 +126,13 @@ impl<C: AsyncRead + AsyncWrite + Unpin> StreamMuxer for Muxer<C> {
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.connection.poll_close(cx).map_err(to_io)
+        if let Poll::Ready(closed) = self.connection.poll_close(cx) {
+            return Poll::Ready(closed.map_err(to_io));
+        }
+        // The last frames wait for a peer to read, which it may never do.
+        let closing = self.closing;
+        ready!(self.closes.get_or_insert_with(|| Box::pin(tokio::time::sleep(closing))).as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<StreamMuxerEvent>> {
@@ -164,10 +180,16 @@ impl Substream {
 impl Drop for Substream {
     fn drop(&mut self) {
         let id = self.stream.id().val();
-        if self.stream.is_closed() {
+        // Asked in this order, because the other side may end or reset the stream between the two questions.
+        if self.stream.is_write_closed() {
+            match self.opener {
+                Opener::This => self.ends.abandon(id),
+                // What was written is an answer, and some implementations forget what they have received but not read
+                // when a reset comes.
+                Opener::Other => self.ends.forget(id),
+            }
+        } else if self.stream.is_closed() {
             self.ends.forget(id);
-        } else if self.stream.is_write_closed() {
-            self.ends.abandon(id);
         } else {
             self.ends.reset(id);
         }

@@ -28,6 +28,17 @@ fn flags_are_seen_at_every_split_and_bodies_are_skipped() {
 }
 
 #[test]
+fn flags_are_told_when_the_body_has_passed() {
+    let bytes = frame(DATA, FIN, 5, 3, &[1, 2, 3]);
+    let (mut frames, mut seen) = (Frames::default(), Vec::new());
+    let (all_but_one, last) = bytes.split_at(bytes.len() - 1);
+    frames.push(all_but_one, |stream, flags| seen.push((stream, flags)));
+    assert_eq!(seen, [], "a body that broke off is no end");
+    frames.push(last, |stream, flags| seen.push((stream, flags)));
+    assert_eq!(seen, [(5, FIN)]);
+}
+
+#[test]
 fn only_watched_streams_are_remembered() {
     let ends = Ends::default();
     ends.watch(1);

@@ -11,7 +11,7 @@ use super::*;
 type Side = Pin<Box<Muxer<Compat<DuplexStream>>>>;
 
 fn config() -> Config {
-    Config::new(64, 1024 * 1024)
+    Config::new(64, 1024 * 1024, Duration::from_millis(10))
 }
 
 fn pair() -> (Side, Side) {
@@ -98,6 +98,46 @@ async fn a_lost_connection_is_not_the_end_of_a_stream() {
     let error = within(asking.read(&mut [0; 8])).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     drop(answering);
+}
+
+/// Some implementations throw away what they have received when a reset comes.
+#[tokio::test]
+async fn an_answer_to_an_open_request_is_not_followed_by_a_reset() {
+    let (mut client, server) = pair();
+    let (mut asking, mut pushing) = (open(&mut client).await, open(&mut client).await);
+    let (_client, _) = drive(client);
+    let (_server, mut streams) = drive(server);
+    within(async {
+        for stream in [&mut asking, &mut pushing] {
+            stream.write_all(b"hello").await.unwrap();
+            stream.flush().await.unwrap();
+        }
+        let (mut first, mut second) = (streams.recv().await.unwrap(), streams.recv().await.unwrap());
+        for stream in [&mut first, &mut second] {
+            stream.read_exact(&mut [0; 5]).await.unwrap();
+        }
+        first.write_all(b"answer").await.unwrap();
+        first.close().await.unwrap();
+        drop(first);
+        let mut answer = Vec::new();
+        asking.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer, b"answer");
+        // What is sent on another stream from here on comes after anything that is said about the first.
+        second.write_all(b"later").await.unwrap();
+        pushing.read_exact(&mut [0; 5]).await.unwrap();
+        asking.write_all(b"not reset").await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn closing_does_not_wait_for_a_peer_that_does_not_read() {
+    let (socket, _unread) = tokio::io::duplex(64);
+    let mut client = Box::pin(config().muxer(socket.compat(), Mode::Client));
+    let mut stream = open(&mut client).await;
+    stream.write_all(&[7; 1024]).await.unwrap();
+    let error = within(poll_fn(|cx| client.as_mut().poll_close(cx))).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut);
 }
 
 #[tokio::test]
