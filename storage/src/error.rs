@@ -110,6 +110,9 @@ pub enum Conflict {
     /// A starting point can only be set on a store without values.
     #[error("the store already holds values, it cannot start elsewhere")]
     NotEmpty,
+    /// The call needs the store for itself, and there are snapshots of it.
+    #[error("the store is being read")]
+    InUse,
     /// A validator set that no value could name.
     #[error("not a validator set: {0}")]
     ValidatorSet(#[from] lapis_protocol_spec::ValidatorSetFault),
@@ -146,13 +149,25 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether nothing more can be written until the store is opened again.
+    /// Whether the database is or was in trouble: it must be opened again, as the store's next call does.
     ///
-    /// After a failed write the database refuses further ones, since it cannot know what reached the disk.
+    /// After a failed read or write the database refuses further ones, since it cannot know what reached the disk.
     pub fn is_fatal(&self) -> bool {
         match self {
             Self::Full(_) | Self::Io(_) | Self::Fatal(_) => true,
             Self::Damaged(_) | Self::Conflict(_) | Self::UndecidedFull { .. } => false,
+        }
+    }
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later without anybody's mending the store: the disk is full or failed, or a
+    /// snapshot ended because the database was opened again.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Full(_) | Self::Io(_) | Self::UndecidedFull { .. } => true,
+            Self::Fatal(error) => matches!(**error, redb::Error::PreviousIo | redb::Error::DatabaseClosed),
+            Self::Damaged(_) | Self::Conflict(_) => false,
         }
     }
 }
@@ -190,6 +205,21 @@ impl From<StoreError> for OpenError {
             StoreError::Fatal(error) => Self::Database(error),
             error @ (StoreError::Damaged(_) | StoreError::Conflict(_) | StoreError::UndecidedFull { .. }) => {
                 Self::Damaged(error)
+            }
+        }
+    }
+}
+
+/// Opening a second time what was open before: the same medium, the same chain.
+impl From<OpenError> for StoreError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Io(error) => error.into(),
+            OpenError::Database(error) => Self::Fatal(error),
+            OpenError::Damaged(error) => error,
+            OpenError::Locked => redb::Error::DatabaseAlreadyOpen.into(),
+            error @ (OpenError::NewerSchema { .. } | OpenError::OtherChain { .. } | OpenError::NotAStore) => {
+                io::Error::new(io::ErrorKind::InvalidData, error).into()
             }
         }
     }

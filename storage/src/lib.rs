@@ -23,11 +23,13 @@
 //! [`Verified`]: lapis_protocol_spec::Verified
 
 mod config;
+mod connection;
 mod damage;
 mod decide;
 mod error;
 mod insert;
 mod lifecycle;
+mod medium;
 mod missing;
 mod open;
 mod pieces;
@@ -38,7 +40,10 @@ mod status;
 mod store;
 mod tables;
 mod undecided;
+mod upkeep;
 mod values;
+
+pub use redb::StorageBackend;
 
 pub use crate::{
     config::StoreConfig,
@@ -46,10 +51,12 @@ pub use crate::{
     error::{Conflict, Damage, OpenError, StoreError},
     insert::{Batch, Inserted, VerifyOutcome},
     lifecycle::{PruneAllow, PruneKind, PruneOptions, Pruned},
+    medium::{DiskFile, Medium, MediumSize},
     missing::MissingData,
     read::{ForImport, Reader, Undecided},
     status::{BlobStatus, Phase, PhaseTallies, StoreStats, Tallies, Tally, Watermarks},
     store::Store,
     tables::TableName,
+    upkeep::{PageUse, TableDetail, TableSize},
     values::Dropped,
 };

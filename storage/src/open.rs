@@ -1,13 +1,12 @@
 //! Opening, creating and migrating a store.
 
-use std::path::Path;
-
 use lapis_protocol_spec::{Bytes32, Genesis, encode};
 use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, TableError, WriteTransaction};
 
 use crate::{
-    OpenError, StoreConfig, StoreError, TableName,
+    OpenError, StoreError, TableName,
     error::Damage,
+    medium::Watched,
     rows::{seal, seal_key, unseal},
     state::State,
     tables::{META, ReadTables, WriteTables},
@@ -23,9 +22,9 @@ const GENESIS_ROW: &str = "genesis";
 type Migration = fn(&WriteTransaction) -> Result<(), StoreError>;
 const MIGRATIONS: &[Migration] = &[];
 
-/// Opens the database at `path`, makes it a store of the chain of `genesis` if it is new, and reads its state.
-pub(crate) fn open(path: &Path, genesis: &Genesis, config: &StoreConfig) -> Result<(Database, State), OpenError> {
-    let database = Database::builder().set_cache_size(config.cache_bytes).create(path)?;
+/// Opens the database on `backend`, makes it a store of the chain of `genesis` if it is new, and reads its state.
+pub(crate) fn open(backend: Watched, genesis: &Genesis, cache_bytes: usize) -> Result<(Database, State), OpenError> {
+    let database = Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?;
     match identity(&database)? {
         None => create(&database, genesis)?,
         Some((found, _)) if found > SCHEMA => {

@@ -2,17 +2,18 @@
 
 use std::{
     fmt, io,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use lapis_protocol_spec::{Bytes32, ChainLink, Genesis, Height, HeightRanges, ValidatorSet, decode, encode};
-use redb::{Database, Durability, ReadableDatabase, ReadableTable};
+use redb::{Database, Durability, ReadTransaction, ReadableTable, WriteTransaction};
 
 use crate::{
     Conflict, OpenError, Reader, StoreConfig, StoreError, StoreStats, TableName, Watermarks,
+    connection::Connection,
     error::Damage,
-    open,
+    medium::{DiskFile, Medium},
     rows::{seal, seal_key, unseal},
     state::State,
     tables::{Tables, WriteTables},
@@ -25,17 +26,21 @@ use crate::{
 /// Every writing call is one transaction, undone as a whole when it fails. Those marked *durable* survive a power loss
 /// once they have returned; those marked *eventual* survive with the next durable one, which comes after 64 eventual ones
 /// at the latest. What a crash takes back are the last of them, never one in between.
+///
+/// When the disk fails or is full, the call that meets it says so, and the database is opened again in place: a failure
+/// costs what was eventual and not yet durable, so that watermarks may go back that far, and every [`Reader`] of before,
+/// which then is refused. As long as the disk can be read, reading goes on; writing does when there is room again.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    database: Database,
-    path: PathBuf,
+    connection: Connection,
     config: StoreConfig,
-    /// Held by the one writer, from reading the state to publishing its successor. Counts the eventual transactions
-    /// since the last durable one.
+    /// Held by the one writer, from reading the state to publishing its successor, and while the database is opened
+    /// again. Counts the eventual transactions since the last durable one. Taken before the lock of `connection`, and
+    /// that before `committed`.
     writer: Mutex<u32>,
     /// The state as of the last commit.
     committed: RwLock<Arc<State>>,
@@ -62,7 +67,10 @@ pub(crate) enum Safe {
 
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("path", &self.inner.path).field("watermarks", &self.watermarks()).finish()
+        f.debug_struct("Store")
+            .field("medium", &self.inner.connection.medium())
+            .field("watermarks", &self.watermarks())
+            .finish()
     }
 }
 
@@ -74,14 +82,16 @@ impl Store {
     /// # Errors
     /// [`OpenError`], one line each; nothing on disk has changed then.
     pub fn open(path: &Path, genesis: &Genesis, config: StoreConfig) -> Result<Self, OpenError> {
-        let (database, state) = open::open(path, genesis, &config)?;
-        let inner = Inner {
-            database,
-            path: path.to_owned(),
-            config,
-            writer: Mutex::new(0),
-            committed: RwLock::new(Arc::new(state)),
-        };
+        Self::open_on(Arc::new(DiskFile::new(path)), genesis, config)
+    }
+
+    /// Opens the store on `medium`, creating it for the chain of `genesis` if there is none.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_on(medium: Arc<dyn Medium>, genesis: &Genesis, config: StoreConfig) -> Result<Self, OpenError> {
+        let (connection, state) = Connection::open(medium, genesis, &config)?;
+        let inner = Inner { connection, config, writer: Mutex::new(0), committed: RwLock::new(Arc::new(state)) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -134,12 +144,12 @@ impl Store {
     /// [`StoreError::Io`] if the file cannot be examined.
     pub fn stats(&self) -> Result<StoreStats, StoreError> {
         let state = self.committed();
-        let file = std::fs::metadata(&self.inner.path).map_err(StoreError::Io)?;
+        let size = self.inner.connection.medium().size().map_err(StoreError::Io)?;
         Ok(StoreStats {
             tallies: state.chain.tallies,
             watermarks: state.watermarks(),
-            file_bytes: file.len(),
-            allocated_bytes: allocated(&file),
+            file_bytes: size.length,
+            allocated_bytes: size.allocated,
         })
     }
 
@@ -151,7 +161,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the database cannot be read.
     pub fn reader(&self) -> Result<Reader, StoreError> {
-        Reader::new(&self.inner.database.begin_read()?)
+        Reader::new(&self.begin_read()?)
     }
 
     /// The set with this root, if it is held.
@@ -187,13 +197,52 @@ impl Store {
         self.write(Safe::Durable, |_| Ok(()))
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.inner.path
+    /// Whether the database has failed and is not open again yet. The next call that needs it tries to open it.
+    pub fn needs_reopen(&self) -> bool {
+        self.inner.connection.is_broken()
+    }
+
+    /// Opens the database again in place if it has failed; what was durable is there. Other calls do it by themselves.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the disk still fails; the next call tries once more.
+    pub fn reopen(&self) -> Result<(), StoreError> {
+        self.reopen_as_writer(&mut self.writer())
     }
 
     pub(crate) fn committed(&self) -> Arc<State> {
         self.inner.committed.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn writer(&self) -> MutexGuard<'_, u32> {
+        // A writer that panicked has published nothing and its transaction is gone: the lock protects no broken state.
+        self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn publish(&self, state: State) {
+        *self.inner.committed.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+    }
+
+    fn reopen_as_writer(&self, eventual: &mut u32) -> Result<(), StoreError> {
+        // Whoever had the lock before may have done it.
+        if self.inner.connection.is_broken() {
+            self.publish(self.inner.connection.reopen()?);
+            *eventual = 0;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
+        if let Some(transaction) = self.inner.connection.begin_read()? {
+            return Ok(transaction);
+        }
+        self.reopen()?;
+        self.inner.connection.begin_read()?.ok_or_else(|| redb::Error::PreviousIo.into())
+    }
+
+    fn begin_write(&self, eventual: &mut u32) -> Result<WriteTransaction, StoreError> {
+        self.reopen_as_writer(eventual)?;
+        self.inner.connection.begin_write()?.ok_or_else(|| redb::Error::PreviousIo.into())
     }
 
     /// Runs `body` as the one writer. What it did is committed, with the state it leaves, if it succeeds, and undone if
@@ -203,24 +252,54 @@ impl Store {
         safe: Safe,
         body: impl FnOnce(&mut Writer<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let inner = &*self.inner;
-        // A writer that panicked has published nothing and its transaction is gone: the lock protects no broken state.
-        let mut eventual = inner.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut eventual = self.writer();
+        let result = self.transact(&mut eventual, safe, body);
+        self.after(&mut eventual, result)
+    }
+
+    /// Runs `body` on the database while nothing else is done with it.
+    pub(crate) fn exclusively<T>(
+        &self,
+        body: impl FnOnce(&mut Database) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut eventual = self.writer();
+        self.reopen_as_writer(&mut eventual)?;
+        let result = self.inner.connection.exclusively(body);
+        self.after(&mut eventual, result)
+    }
+
+    /// Sees to it that a database which failed is opened again.
+    fn after<T>(&self, eventual: &mut u32, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if result.as_ref().is_err_and(StoreError::is_fatal) {
+            self.inner.connection.mark_broken();
+            // At once, so that the state in memory is again that on the disk: the failed transaction may be there, and
+            // eventual ones may not. If it fails, the next call tries again.
+            let _ = self.reopen_as_writer(eventual);
+        }
+        result
+    }
+
+    fn transact<T>(
+        &self,
+        eventual: &mut u32,
+        safe: Safe,
+        body: impl FnOnce(&mut Writer<'_>) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut transaction = self.begin_write(eventual)?;
         let durable = safe == Safe::Durable || *eventual >= MAX_EVENTUAL;
-        let mut transaction = inner.database.begin_write()?;
         transaction.set_quick_repair(true);
         transaction.set_durability(if durable { Durability::Immediate } else { Durability::None })?;
         let before = self.committed();
         let (result, state) = {
             let tables = WriteTables::open(&transaction)?;
-            let mut writer = Writer { tables, state: State::clone(&before), config: &inner.config };
+            let mut writer = Writer { tables, state: State::clone(&before), config: &self.inner.config };
             let result = body(&mut writer)?;
             writer.state.persist(&mut writer.tables, Some(&before))?;
             (result, writer.state)
         };
         transaction.commit()?;
         *eventual = if durable { 0 } else { *eventual + 1 };
-        *inner.committed.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
+        self.publish(state);
         Ok(result)
     }
 }
@@ -231,17 +310,6 @@ pub(crate) fn load_validator_set(tables: &impl Tables, root: &Bytes32) -> Result
     let damage = Damage { table: TableName::ValidatorSets, height: 0, index: 0 };
     let row = unseal(row.value(), seal_key(&root.0)).ok_or(damage)?;
     Ok(Some(decode(row).map_err(|_| damage)?))
-}
-
-#[cfg(unix)]
-fn allocated(file: &std::fs::Metadata) -> u64 {
-    // POSIX counts `st_blocks` in units of 512 bytes, whatever the file system's block size.
-    std::os::unix::fs::MetadataExt::blocks(file).saturating_mul(512)
-}
-
-#[cfg(not(unix))]
-fn allocated(file: &std::fs::Metadata) -> u64 {
-    file.len()
 }
 
 impl From<io::Error> for StoreError {

@@ -28,6 +28,7 @@
 //!
 //! *Sealed* rows end with an xxh3-64 over row and key. Blobs and payloads carry such a checksum in their sealed row.
 
+use crate::{StoreError, TableDetail, TableSize};
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, WriteTransaction};
 
 /// Bytes of each large piece. A page of 65,536 bytes takes one, with its key, and nothing is lost to redb's rounding of
@@ -146,6 +147,11 @@ macro_rules! table_sets {
             /// Opens every table.
             pub(crate) fn open(transaction: &ReadTransaction) -> Result<Self, TableError> {
                 Ok(Self { $($field: transaction.open_table($definition)?,)* })
+            }
+
+            /// What each table takes.
+            pub(crate) fn sizes(&self, detail: TableDetail) -> Result<Vec<TableSize>, StoreError> {
+                Ok(vec![$(TableSize::of(stringify!($field), &self.$field, detail)?,)*])
             }
         }
 
