@@ -85,6 +85,29 @@ fn a_peer_that_is_left_says_nothing_more() {
 }
 
 #[test]
+fn what_breaks_because_a_peer_is_left_costs_nothing_and_does_not_hide_why() {
+    let (now, mut table) = (Instant::now(), Table::new(rules()));
+    let peer = ready(&mut table, now);
+    assert_eq!(table.report(peer, Offence::Unrequested, now), Verdict::Disconnect);
+    let report_all = |table: &mut Table| {
+        for offence in Offence::ALL.into_iter().filter(|offence| offence.is_unclear()) {
+            assert_eq!(table.report(peer, offence, now), Verdict::Keep);
+        }
+        let info = table.snapshot(now).remove(0);
+        assert_eq!(info.last_fault.map(|fault| fault.offence), Some(Offence::Unrequested));
+        assert_eq!(info.score, -Offence::Unrequested.price());
+    };
+    table.leave(peer, GoodbyeReason::Fault, now);
+    report_all(&mut table);
+    table.disconnected(peer, ConnectionId::new_unchecked(1), now);
+    report_all(&mut table);
+    // Of others the same is told.
+    let other = ready(&mut table, now);
+    table.report(other, Offence::Reset, now);
+    assert!(table.snapshot(now).iter().any(|info| info.peer == other && info.score < 0.0));
+}
+
+#[test]
 fn a_handshake_that_never_comes_expires() {
     let (now, mut table) = (Instant::now(), Table::new(rules()));
     let peer = PeerId::random();
