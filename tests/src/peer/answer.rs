@@ -22,7 +22,9 @@ pub(super) fn answer(
         Request::DecidedValuesByRange(range) => heights(*range, visible)?.map(|height| value(chain, height)).collect(),
         Request::PayloadsByRange(range) => heights(*range, visible)?.map(|height| payload(chain, height)).collect(),
         Request::BlobsByRange(range) => sidecars(chain, heights(*range, visible)?),
-        Request::ValidatorSetByRoot(root) => chain.validator_set(root).cloned().map(Item::ValidatorSet).into_iter().collect(),
+        Request::ValidatorSetByRoot(root) => {
+            chain.validator_set(root).cloned().map(Item::ValidatorSet).into_iter().collect()
+        }
         Request::PayloadsByRoot(ids) => {
             let known = (1..=visible).filter(|height| ids.contains(chain.block(*height).value.id()));
             known.map(|height| payload(chain, height)).collect()

@@ -1,11 +1,11 @@
-//! Serving: one task per protocol, one per stream.
+//! Serving: one task per stream.
 
 use std::{io, sync::Arc, time::Duration};
 
-use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use futures::{AsyncReadExt, AsyncWriteExt};
 use lapis_protocol_spec::{Height, Item, Method, Request, encode};
-use libp2p::{PeerId, Stream, StreamProtocol};
-use tokio::sync::watch;
+use libp2p::{PeerId, Stream};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
     fault::Fault,
     log::Recorder,
     spoil::{Step, spoil},
+    streams::Inbound,
 };
 use crate::{TestChain, wire};
 
@@ -34,23 +35,14 @@ pub(super) struct Script {
     pub(super) end: CancellationToken,
 }
 
-/// Serves all methods until the script's end.
-pub(super) fn serve(script: &Script, control: &mut libp2p_stream::Control) {
-    for method in Method::ALL {
-        let mut streams = control.accept(StreamProtocol::new(method.protocol_id())).unwrap();
-        let script = script.clone();
+/// Serves all streams until the script's end.
+pub(super) async fn serve(script: Script, mut inbound: mpsc::Receiver<Inbound>) {
+    let end = script.end.clone();
+    while let Some(Some((peer, method, stream))) = end.run_until_cancelled(inbound.recv()).await {
+        let (script, end) = (script.clone(), end.clone());
         tokio::spawn(async move {
-            let end = script.end.clone();
-            let accept = async {
-                while let Some((peer, stream)) = streams.next().await {
-                    let (script, end) = (script.clone(), script.end.clone());
-                    tokio::spawn(async move {
-                        // Whoever hangs up has a reason; the log says what was sent before.
-                        let _ = end.run_until_cancelled(exchange(script, method, peer, stream)).await;
-                    });
-                }
-            };
-            end.run_until_cancelled(accept).await;
+            // Whoever hangs up has a reason; the log says what was sent before.
+            let _ = end.run_until_cancelled(exchange(script, method, peer, stream)).await;
         });
     }
 }

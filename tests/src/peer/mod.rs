@@ -11,6 +11,7 @@ mod forge;
 mod log;
 mod network;
 mod spoil;
+mod streams;
 
 use std::sync::Arc;
 
@@ -19,14 +20,14 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+pub use self::{
+    client::Reply,
+    log::{Asked, Log, LogView, Sent},
+};
 use self::{
     exchange::Script,
     fault::{ClaimFault, Fault},
     network::{Command, Network},
-};
-pub use self::{
-    client::Reply,
-    log::{Asked, Log, LogView, Sent},
 };
 use crate::{TestChain, patiently};
 
@@ -72,13 +73,13 @@ impl ScriptedPeer {
             log: recorder,
             end: end.clone(),
         };
-        let mut network = Network::new(&chain.spec().genesis_id());
+        let (mut network, inbound) = Network::new(&chain.spec().genesis_id());
         let (commands, command_receiver) = mpsc::channel(QUEUE);
         let (subscribers_in, subscribers) = watch::channel(0);
         let (peer_id, control) = (network.peer_id(), network.control());
         let address = patiently("a scripted peer listens", network.listen()).await;
-        exchange::serve(&script, &mut control.clone());
-        tokio::spawn(network.run(command_receiver, subscribers_in, script.log, end.clone()));
+        tokio::spawn(network.run(command_receiver, subscribers_in, script.log.clone(), end.clone()));
+        tokio::spawn(exchange::serve(script, inbound));
         Self {
             peer_id,
             address,

@@ -17,11 +17,15 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::log::Recorder;
+use super::{
+    log::Recorder,
+    streams::{self, Acceptor, Inbound},
+};
 
 #[derive(NetworkBehaviour)]
 struct Behaviour {
-    streams: libp2p_stream::Behaviour,
+    accept: Acceptor,
+    open: libp2p_stream::Behaviour,
     gossip: gossipsub::Behaviour,
 }
 
@@ -40,18 +44,20 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub(super) fn new(genesis_id: &Bytes32) -> Self {
+    /// The network, and where streams of others arrive.
+    pub(super) fn new(genesis_id: &Bytes32) -> (Self, mpsc::Receiver<Inbound>) {
         let topic = topic(genesis_id);
+        let (accept, inbound) = streams::acceptor();
         let swarm = SwarmBuilder::with_existing_identity(Keypair::generate_ed25519())
             .with_tokio()
             .with_tcp(tcp::Config::new().nodelay(true), noise::Config::new, yamux::Config::default)
             .unwrap()
-            .with_behaviour(|_| Behaviour { streams: libp2p_stream::Behaviour::new(), gossip: gossip(&topic) })
+            .with_behaviour(|_| Behaviour { accept, open: libp2p_stream::Behaviour::new(), gossip: gossip(&topic) })
             .unwrap()
             // Streams come and go; a connection without any is still one.
             .with_swarm_config(|config| config.with_idle_connection_timeout(std::time::Duration::MAX))
             .build();
-        Self { swarm, topic, dials: HashMap::new() }
+        (Self { swarm, topic, dials: HashMap::new() }, inbound)
     }
 
     pub(super) fn peer_id(&self) -> PeerId {
@@ -59,7 +65,7 @@ impl Network {
     }
 
     pub(super) fn control(&self) -> libp2p_stream::Control {
-        self.swarm.behaviour().streams.new_control()
+        self.swarm.behaviour().open.new_control()
     }
 
     /// Listens on the loopback interface; the address.

@@ -92,7 +92,9 @@ async fn a_blob_that_nobody_has_is_waited_for_and_named_and_costs_nobody_anythin
     lacking.imported(3).await;
     let node = Home::new(&chain).start(Setup::peers([lacking.address()])).await;
     node.imported(3).await;
-    let stalled = |reason| move |status: &lapis_node::status::NodeStatus| status.stall.as_ref().is_some_and(|stall| stall.reason == reason);
+    let stalled = |reason| {
+        move |status: &lapis_node::status::NodeStatus| status.stall.as_ref().is_some_and(|stall| stall.reason == reason)
+    };
     node.status("a stall with a reason", stalled(StallReason::NoPeerHasData)).await;
     node.assert_unblemished(lacking.peer_id()).await;
 

@@ -168,7 +168,7 @@ mod streams {
         garbage_framing_of_values: Fault::Stream(Data::Values, StreamFault::Garbage) => MALFORMED;
         wrong_checksum: Fault::Stream(Data::Blobs, StreamFault::BadChecksum) => MALFORMED;
         reserved_frame: Fault::Stream(Data::Blobs, StreamFault::ReservedFrame) => MALFORMED;
-        padding_beyond_the_bound: Fault::Stream(Data::Values, StreamFault::Padding) => OVERSIZED;
+        padding_beyond_the_bound: Fault::Stream(Data::Values, StreamFault::Padding) => MALFORMED;
         endless_length: Fault::Stream(Data::Payloads, StreamFault::EndlessLength) => OVERSIZED;
         length_prefix_not_minimal: Fault::Stream(Data::Blobs, StreamFault::LongPrefix) => MALFORMED;
         length_of_a_fixed_type_too_large: Fault::Stream(Data::Blobs, StreamFault::LengthTooLarge) => OVERSIZED;

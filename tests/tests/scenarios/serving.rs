@@ -34,9 +34,8 @@ async fn ranges_end_where_the_data_does_and_half_a_height_is_never_served() {
     assert_eq!(blobs(4, 1_000_000).await, items(&chain, &[(4, 0)]));
     assert_eq!(blobs(5, 1).await, []);
     let values = client.ask(server, &Request::DecidedValuesByRange(HeightRange::new(2, u64::MAX - 2))).await;
-    let expected = chain.blocks()[1..].iter().map(|block| {
-        Reply::Item(Item::DecidedValue(Box::new((*block.decided).clone())))
-    });
+    let expected =
+        chain.blocks()[1..].iter().map(|block| Reply::Item(Item::DecidedValue(Box::new((*block.decided).clone()))));
     assert_eq!(values, expected.collect::<Vec<_>>());
     node.assert_unblemished(client.peer_id()).await;
     node.stop().await;
