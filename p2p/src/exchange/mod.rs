@@ -167,7 +167,8 @@ impl Reader<'_> {
     fn decode(&mut self) -> Result<Option<ResponseChunk>, ExchangeError> {
         let input = self.buffer.get(self.unread.clone()).unwrap_or_default();
         // Nothing of an item that was not asked for is decoded. An error may still say why the response ends.
-        if let (Some(asked), Some(0)) = (self.end_after, input.first()) {
+        let begins_item = input.first() == Some(&0) && self.decoder.finish().is_ok();
+        if let (Some(asked), true) = (self.end_after, begins_item) {
             return Err(ExchangeError::TooManyChunks(asked));
         }
         let Progress { consumed, chunk } = self.decoder.push(input)?;
