@@ -173,8 +173,12 @@ impl Queue {
                 *slot = Some(status);
             }
             Event::PeerGone { peer, reason } => {
-                let known = self.known.contains(&peer);
-                *self.entry(peer) = Pending { gone: known.then_some(reason), ready: None, status: None };
+                if self.known.contains(&peer) {
+                    *self.entry(peer) = Pending { gone: Some(reason), ready: None, status: None };
+                } else if self.pending.remove(&peer).is_some() {
+                    // It came and went unseen. So all that wait are connected or known, and that is bounded.
+                    self.order.retain(|waiting| *waiting != peer);
+                }
             }
             Event::Announcement { .. } => {
                 let surplus = self.announcements.len() >= self.capacity;

@@ -52,6 +52,22 @@ fn gone_is_never_lost_and_comes_before_ready_again() {
 }
 
 #[test]
+fn peers_that_come_and_go_unseen_leave_nothing_behind() {
+    let (sender, mut events) = channel(4);
+    let stays = PeerId::random();
+    sender.send(Event::PeerReady { peer: stays, status: status(1) });
+    for _ in 0..1000 {
+        let peer = PeerId::random();
+        sender.send(Event::PeerReady { peer, status: status(1) });
+        sender.send(Event::PeerGone { peer, reason: GoneReason::Closed(String::new()) });
+    }
+    assert_eq!(sender.shared.queue().pending.len(), 1);
+    assert_eq!(sender.shared.queue().order.len(), 1);
+    assert!(matches!(next(&mut events), Some(Event::PeerReady { peer, .. }) if peer == stays));
+    assert!(next(&mut events).is_none());
+}
+
+#[test]
 fn a_peer_that_came_and_went_unseen_is_not_told_of() {
     let (sender, mut events) = channel(4);
     let peer = PeerId::random();
