@@ -1,6 +1,9 @@
 //! Announcements of decided values: topic, message ids, compression. Verification is the node's.
 
-use std::io;
+use std::{
+    collections::{HashSet, VecDeque},
+    io,
+};
 
 use lapis_protocol_spec::{Bytes32, DecidedValue, Method, framing::compressed_bound, ssz};
 use libp2p::gossipsub::{
@@ -26,19 +29,96 @@ const ENVELOPE: usize = 1024;
 const BROKEN: [u8; 4] = [0xff; 4];
 
 /// The topic of a chain.
-pub(crate) fn topic(genesis_id: &Bytes32) -> IdentTopic {
+fn topic(genesis_id: &Bytes32) -> IdentTopic {
     let [a, b, c, d, ..] = genesis_id.0;
     IdentTopic::new(format!("/lapis/{a:02x}{b:02x}{c:02x}{d:02x}/decided_value/ssz_snappy"))
 }
 
 /// The first 20 bytes of the sha256 of topic and uncompressed message.
 fn message_id(message: &Message) -> MessageId {
-    let hash = Sha256::new().chain_update(message.topic.as_str()).chain_update(&message.data).finalize();
+    id_of(&message.topic, &message.data)
+}
+
+fn id_of(topic: &TopicHash, uncompressed: &[u8]) -> MessageId {
+    let hash = Sha256::new().chain_update(topic.as_str()).chain_update(uncompressed).finalize();
     MessageId::new(hash.get(..MESSAGE_ID).unwrap_or_default())
 }
 
-/// Builds the behaviour, subscribed to `topic`.
-pub(crate) fn behaviour(topic: &IdentTopic, registry: &mut Registry) -> Result<Gossip, StartError> {
+/// Announcements of one chain: its topic, and what was announced lately.
+#[derive(Debug)]
+pub(crate) struct Announcements {
+    topic: IdentTopic,
+    recent: Recent,
+}
+
+impl Announcements {
+    pub(crate) fn new(genesis_id: &Bytes32) -> Self {
+        Self { topic: topic(genesis_id), recent: Recent::default() }
+    }
+
+    /// Builds the behaviour, subscribed to the topic.
+    pub(crate) fn behaviour(&self, registry: &mut Registry) -> Result<Gossip, StartError> {
+        behaviour(&self.topic, registry)
+    }
+
+    /// Notes that a message has come.
+    pub(crate) fn note(&mut self, id: MessageId) {
+        self.recent.insert(id);
+    }
+
+    /// Publishes one decided value, unless that was done, by whomever.
+    pub(crate) fn publish(
+        &mut self,
+        gossip: &mut Gossip,
+        decided: Vec<u8>,
+    ) -> Result<Announcement, gossipsub::PublishError> {
+        let topic = self.topic.hash();
+        let id = id_of(&topic, &decided);
+        // Gossip knows as well, but warns of it.
+        if self.recent.contains(&id) {
+            return Ok(Announcement::Known);
+        }
+        let published = match gossip.publish(topic, decided) {
+            Ok(_) => Announcement::Sent,
+            Err(gossipsub::PublishError::Duplicate) => Announcement::Known,
+            Err(gossipsub::PublishError::NoPeersSubscribedToTopic) => return Ok(Announcement::NoPeers),
+            Err(error) => return Err(error),
+        };
+        self.recent.insert(id);
+        Ok(published)
+    }
+}
+
+/// Ids that are kept of messages that came or went; many more than there are heights in the minute for which gossip
+/// remembers them.
+const RECENT: usize = 1024;
+
+/// The newest ids, oldest first.
+#[derive(Debug, Default)]
+struct Recent {
+    ids: HashSet<MessageId>,
+    order: VecDeque<MessageId>,
+}
+
+impl Recent {
+    fn contains(&self, id: &MessageId) -> bool {
+        self.ids.contains(id)
+    }
+
+    fn insert(&mut self, id: MessageId) {
+        if !self.ids.insert(id.clone()) {
+            return;
+        }
+        self.order.push_back(id);
+        if self.order.len() > RECENT
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+    }
+}
+
+fn behaviour(topic: &IdentTopic, registry: &mut Registry) -> Result<Gossip, StartError> {
     let bounds = Method::DecidedValuesByRange.response_bounds();
     let config = ConfigBuilder::default()
         .validation_mode(ValidationMode::Anonymous)
@@ -93,21 +173,6 @@ impl DataTransform for Snappy {
 
     fn outbound_transform(&self, _: &TopicHash, data: Vec<u8>) -> Result<Vec<u8>, io::Error> {
         snap::raw::Encoder::new().compress_vec(&data).map_err(io::Error::other)
-    }
-}
-
-/// Publishes one decided value.
-pub(crate) fn publish(
-    gossip: &mut Gossip,
-    topic: &IdentTopic,
-    decided: Vec<u8>,
-) -> Result<Announcement, gossipsub::PublishError> {
-    use gossipsub::PublishError;
-    match gossip.publish(topic.hash(), decided) {
-        Ok(_) => Ok(Announcement::Sent),
-        Err(PublishError::Duplicate) => Ok(Announcement::Known),
-        Err(PublishError::NoPeersSubscribedToTopic) => Ok(Announcement::NoPeers),
-        Err(error) => Err(error),
     }
 }
 

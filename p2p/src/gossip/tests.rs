@@ -52,3 +52,16 @@ fn a_bomb_and_garbage_are_not_decompressed_and_do_not_decode() {
     }
     assert_eq!(ids.len(), 5, "each has an id of its own, so each sender is charged");
 }
+
+#[test]
+fn the_newest_ids_are_remembered_and_no_more_than_so_many() {
+    let id = |number: usize| MessageId::new(&number.to_be_bytes());
+    let mut recent = Recent::default();
+    for number in 0..RECENT * 3 {
+        recent.insert(id(number));
+        recent.insert(id(number));
+    }
+    assert_eq!((recent.ids.len(), recent.order.len()), (RECENT, RECENT));
+    assert!(recent.contains(&id(RECENT * 2)) && recent.contains(&id(RECENT * 3 - 1)));
+    assert!(!recent.contains(&id(RECENT * 2 - 1)));
+}

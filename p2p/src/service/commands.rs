@@ -8,7 +8,7 @@ use libp2p::{
 };
 
 use super::{Dial, Service};
-use crate::{DialError, gossip, handle::Command, peers::peer_of};
+use crate::{DialError, handle::Command, peers::peer_of};
 
 impl Service {
     pub(super) fn on_command(&mut self, command: Command) {
@@ -28,7 +28,7 @@ impl Service {
                 }
             }
             Command::Announce(decided, reply) => {
-                let published = gossip::publish(&mut self.swarm.behaviour_mut().gossip, &self.topic, decided);
+                let published = self.announcements.publish(&mut self.swarm.behaviour_mut().gossip, decided);
                 drop(reply.send(published.map_err(Into::into)));
             }
             Command::Judge(message, acceptance) => self.judge(&message, acceptance),

@@ -44,7 +44,10 @@ impl Service {
                 self.publish_addresses();
             }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
-                tracing::warn!(?addresses, ?reason, "listener closed");
+                match reason {
+                    Ok(()) => tracing::debug!(?addresses, "listener closed"),
+                    Err(error) => tracing::warn!(?addresses, %error, "listener closed"),
+                }
                 self.publish_addresses();
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listener error"),
@@ -68,6 +71,7 @@ impl Service {
             BehaviourEvent::Gossip(event) => {
                 self.libp2p_metrics.record(&event);
                 if let gossipsub::Event::Message { propagation_source, message_id, message } = event {
+                    self.announcements.note(message_id.clone());
                     let id = AnnouncementId { message: message_id, source: propagation_source };
                     self.on_announcement(id, &message);
                 }

@@ -8,7 +8,7 @@ use tokio::task::JoinError;
 
 use super::{Dial, Done, Service};
 use crate::{
-    Event, Fault, GoneReason, Offence, ServiceError,
+    Event, Fault, GoneReason, Offence, RequestError, ServiceError,
     exchange::Client,
     peers::{Expiry, Failure, StatusOutcome},
     server::Notice,
@@ -31,9 +31,11 @@ impl Service {
 
     pub(super) fn on_task(&mut self, ended: Result<Done, JoinError>) -> Result<(), ServiceError> {
         match ended {
-            Ok(Done::Status(peer, Ok(status))) => {
+            Ok(Done::Status(peer, Ok(answer))) => {
                 self.table.status_sent(peer);
-                self.on_status(peer, status);
+                if let Some(status) = answer {
+                    self.on_status(peer, status);
+                }
             }
             Ok(Done::Status(peer, Err(fault))) => {
                 self.table.status_sent(peer);
@@ -161,13 +163,18 @@ pub(super) fn failure_of(reason: GoodbyeReason) -> Failure {
     }
 }
 
-async fn exchange_status(client: &Client, peer: PeerId, ours: Status) -> Result<Status, Fault> {
-    let mut exchange = client.request(peer, &Request::Status(ours)).await.map_err(|error| {
-        tracing::debug!(%peer, %error, "status not sent");
-        error.fault()
-    })?;
+/// `None` if the connection is gone: nothing is known of another one that the peer may have, and what follows for the
+/// peer is for the swarm to tell.
+async fn exchange_status(client: &Client, peer: PeerId, ours: Status) -> Result<Option<Status>, Fault> {
+    let mut exchange = match client.request(peer, &Request::Status(ours)).await {
+        Ok(exchange) => exchange,
+        Err(error) => {
+            tracing::debug!(%peer, %error, "status not sent");
+            return if matches!(error, RequestError::NotConnected(_)) { Ok(None) } else { Err(error.fault()) };
+        }
+    };
     match exchange.next().await {
-        Ok(Some(Item::Status(status))) => Ok(status),
+        Ok(Some(Item::Status(status))) => Ok(Some(status)),
         Ok(Some(_) | None) => Err(Fault::Peer(Offence::Malformed)),
         Err(error) => {
             tracing::debug!(%peer, %error, "status not answered");

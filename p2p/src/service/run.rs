@@ -136,9 +136,13 @@ impl Service {
         for peer in connected {
             self.leave(peer, GoodbyeReason::Shutdown);
         }
-        while !self.tasks.is_empty() {
-            self.drive().await;
-        }
+        // Goodbyes have this time as well; a status that a peer does not take may have longer, and is dropped.
+        let _ = tokio::time::timeout(self.config.timeouts.goodbye, async {
+            while !self.tasks.is_empty() {
+                self.drive().await;
+            }
+        })
+        .await;
         let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
             // An error says that the peer is gone already.

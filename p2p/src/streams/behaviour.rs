@@ -33,7 +33,7 @@ pub(crate) struct Behaviour {
     inbound: mpsc::Sender<Inbound>,
     /// Established connections, oldest first.
     connections: HashMap<PeerId, Vec<ConnectionId>>,
-    /// Of handlers that exist, until their connection is announced.
+    /// Of every handler that exists.
     traffic: HashMap<ConnectionId, Arc<Traffic>>,
     open_timeout: Duration,
 }

@@ -4,12 +4,12 @@ use std::{num::NonZeroU32, time::Duration};
 
 use futures::{AsyncWriteExt, StreamExt};
 use lapis_p2p::{Config, Exchange, ExchangeError, Fault, Offence, Stall};
-use lapis_protocol_spec::{BlobSidecar, Method, encode, framing::ErrorCode};
+use lapis_protocol_spec::{BlobSidecar, GoodbyeReason, Method, Status, encode, framing::ErrorCode};
 use libp2p::Stream;
 
 use crate::{
     harness::{Node, TCP, all, blobs, genesis, within},
-    raw::{Raw, chunk, error_chunk, read_request},
+    raw::{Raw, chunk, error_chunk, read_request, send},
 };
 
 fn sidecar() -> Vec<u8> {
@@ -108,6 +108,52 @@ async fn more_chunks_than_asked_end_the_exchange() {
     assert!(matches!(error, ExchangeError::TooManyChunks(1)), "{error}");
     assert_eq!(error.fault(), Fault::Peer(Offence::TooManyChunks));
     within(endless).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_error_after_the_last_item_is_read_wherever_it_is_split() {
+    let (node, mut raw) = connected(|_| {}).await;
+    let (pong, error) = (chunk(Method::Ping, &encode(&1_u64)), error_chunk(2, "no"));
+    let zero = error.iter().position(|byte| *byte == 0).unwrap();
+    let (first, second) = error.split_at(zero);
+    let (mut exchange, mut stream) = ask(&node, &mut raw, Method::Ping).await;
+    stream.write_all(&[&pong[..], first].concat()).await.unwrap();
+    stream.flush().await.unwrap();
+    within(exchange.next()).await.unwrap().unwrap();
+    stream.write_all(second).await.unwrap();
+    stream.flush().await.unwrap();
+    let error = within(exchange.next()).await.unwrap_err();
+    assert!(matches!(error, ExchangeError::Refused { code: ErrorCode::ServerError, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_exchange_ends_when_this_side_leaves_the_peer() {
+    let hour = Duration::from_secs(3600);
+    let (node, mut raw) = connected(|config| config.timeouts.first_byte = hour).await;
+    let (mut exchange, _unanswered) = ask(&node, &mut raw, Method::BlobsByRange).await;
+    within(node.handle.disconnect(raw.id, GoodbyeReason::TooManyPeers)).await.unwrap();
+    let error = within(exchange.next()).await.unwrap_err();
+    assert!(matches!(error, ExchangeError::Reset(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_node_stops_though_a_peer_does_not_take_its_status() {
+    let mut raw = Raw::start(None).await;
+    let mut statuses = raw.accept(Method::Status);
+    let mut node = Node::with(TCP, genesis(), |config| {
+        config.timeouts.first_byte = Duration::from_secs(3600);
+        config.timeouts.goodbye = Duration::from_millis(100);
+    })
+    .await;
+    within(node.handle.dial(raw.address.clone())).await.unwrap();
+    let (_, mut first) = within(statuses.next()).await.unwrap();
+    read_request(&mut first, Method::Status).await.unwrap();
+    let status = Status { genesis_id: genesis(), ..Status::default() };
+    send(&mut first, &chunk(Method::Status, &encode(&status))).await;
+    node.ready().await;
+    node.handle.set_status(Status { decided_height: 1, ..Status::default() });
+    let _unanswered = within(statuses.next()).await.unwrap();
+    node.stop().await.unwrap();
 }
 
 #[tokio::test]

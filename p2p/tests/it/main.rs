@@ -11,6 +11,7 @@ mod harness;
 mod hostile_client;
 mod hostile_server;
 mod limits;
+mod log;
 mod provider;
 mod raw;
 mod service;
