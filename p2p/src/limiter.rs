@@ -69,6 +69,7 @@ async fn wait_direct(bucket: &DefaultDirectRateLimiter, clock: &DefaultClock, ce
 #[derive(Debug)]
 pub(crate) struct Limiter {
     requests: Buckets,
+    announcements: DefaultKeyedRateLimiter<PeerId>,
     egress: Buckets,
     ingress: DefaultDirectRateLimiter,
     ingress_slice: u32,
@@ -80,6 +81,7 @@ impl Limiter {
     pub(crate) fn new(limits: &RateLimits, metrics: Metrics) -> Self {
         Self {
             requests: Buckets::new(limits.requests_per_peer, limits.requests),
+            announcements: RateLimiter::keyed(limits.announcements_per_peer.to_governor()),
             egress: Buckets::new(limits.egress_kib_per_peer, limits.egress_kib),
             ingress: RateLimiter::direct(limits.ingress_kib.to_governor()),
             ingress_slice: limits.ingress_kib.burst.get(),
@@ -93,6 +95,11 @@ impl Limiter {
         let start = Instant::now();
         self.requests.take(peer, 1).await;
         self.metrics.waited("requests", start.elapsed());
+    }
+
+    /// Whether the peer may pass on one more announcement now.
+    pub(crate) fn announcement(&self, peer: PeerId) -> bool {
+        self.announcements.check_key(&peer).is_ok()
     }
 
     /// Waits until `bytes` may be sent to the peer.
@@ -115,15 +122,15 @@ impl Limiter {
 
     /// Forgets peers whose buckets are full again.
     pub(crate) fn forget_idle(&self) {
-        for buckets in [&self.requests, &self.egress] {
-            buckets.per_peer.retain_recent();
-            buckets.per_peer.shrink_to_fit();
+        for per_peer in [&self.requests.per_peer, &self.egress.per_peer, &self.announcements] {
+            per_peer.retain_recent();
+            per_peer.shrink_to_fit();
         }
     }
 
     #[cfg(test)]
     fn remembered(&self) -> usize {
-        self.requests.per_peer.len() + self.egress.per_peer.len()
+        self.requests.per_peer.len() + self.egress.per_peer.len() + self.announcements.len()
     }
 }
 

@@ -124,13 +124,15 @@ impl Quota {
     }
 }
 
-/// Token buckets. A request or chunk over its quota waits; nothing is refused.
+/// Token buckets. A request or chunk over its quota waits and is not refused; announcements have nobody to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimits {
     /// Requests of one peer.
     pub requests_per_peer: Quota,
     /// Requests of all peers.
     pub requests: Quota,
+    /// New announcements that one peer passes on. What is over this is ignored, and costs the peer.
+    pub announcements_per_peer: Quota,
     /// KiB sent to one peer in answers.
     pub egress_kib_per_peer: Quota,
     /// KiB sent to all peers in answers.
@@ -145,6 +147,7 @@ impl Default for RateLimits {
         Self {
             requests_per_peer: quota(64, 128),
             requests: quota(1024, 2048),
+            announcements_per_peer: quota(32, 256),
             egress_kib_per_peer: quota(512 * mib, 512 * mib),
             egress_kib: quota(2048 * mib, 2048 * mib),
             ingress_kib: quota(2048 * mib, 2048 * mib),

@@ -21,6 +21,7 @@ fn limiter(change: impl FnOnce(&mut RateLimits)) -> Limiter {
     let mut limits = RateLimits {
         requests_per_peer: quota(AMPLE, AMPLE),
         requests: quota(AMPLE, AMPLE),
+        announcements_per_peer: quota(AMPLE, AMPLE),
         egress_kib_per_peer: quota(AMPLE, AMPLE),
         egress_kib: quota(AMPLE, AMPLE),
         ingress_kib: quota(AMPLE, AMPLE),

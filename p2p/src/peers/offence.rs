@@ -19,6 +19,8 @@ pub enum Offence {
     InvalidRequest,
     /// More exchanges of a protocol at a time than allowed. Once is a race, again and again is not.
     TooManyStreams,
+    /// More announcements than there can be heights, however old or new they are.
+    TooManyAnnouncements,
     /// Read an answer slower than the minimum rate.
     SlowReader,
     /// No status within the time for it.
@@ -33,7 +35,7 @@ pub enum Offence {
 
 impl Offence {
     /// Every offence, for metrics and tests.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::InvalidData,
         Self::InvalidAnnouncement,
         Self::Unrequested,
@@ -42,6 +44,7 @@ impl Offence {
         Self::TooManyChunks,
         Self::InvalidRequest,
         Self::TooManyStreams,
+        Self::TooManyAnnouncements,
         Self::SlowReader,
         Self::NoHandshake,
         Self::Timeout,
@@ -60,7 +63,7 @@ impl Offence {
             Self::InvalidAnnouncement | Self::Unrequested | Self::Malformed => 50.0,
             Self::Oversized | Self::TooManyChunks => 20.0,
             Self::InvalidRequest => 10.0,
-            Self::TooManyStreams | Self::SlowReader | Self::NoHandshake => 5.0,
+            Self::TooManyStreams | Self::TooManyAnnouncements | Self::SlowReader | Self::NoHandshake => 5.0,
             Self::Timeout | Self::Reset | Self::Truncated => 2.0,
         }
     }
@@ -83,6 +86,7 @@ impl Offence {
             Self::TooManyChunks => "too_many_chunks",
             Self::InvalidRequest => "invalid_request",
             Self::TooManyStreams => "too_many_streams",
+            Self::TooManyAnnouncements => "too_many_announcements",
             Self::SlowReader => "slow_reader",
             Self::NoHandshake => "no_handshake",
             Self::Timeout => "timeout",

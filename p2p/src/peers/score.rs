@@ -99,6 +99,7 @@ mod tests {
                 ("too_many_chunks", 20.0),
                 ("invalid_request", 10.0),
                 ("too_many_streams", 5.0),
+                ("too_many_announcements", 5.0),
                 ("slow_reader", 5.0),
                 ("no_handshake", 5.0),
                 ("timeout", 2.0),

@@ -97,6 +97,11 @@ impl Service {
 
     fn on_announcement(&mut self, id: AnnouncementId, message: &gossipsub::Message) {
         let source = id.source;
+        if !self.limiter.announcement(source) {
+            self.judge(&id, Acceptance::Ignore);
+            self.charge(source, Offence::TooManyAnnouncements);
+            return;
+        }
         let Some(decided) = gossip::decode(message) else {
             self.judge(&id, Acceptance::Reject);
             return;

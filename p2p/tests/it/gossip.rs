@@ -1,11 +1,11 @@
 //! Announcements.
 
-use lapis_p2p::{Acceptance, Announcement, AnnouncementId, Event};
+use lapis_p2p::{Acceptance, Announcement, AnnouncementId, Event, Quota};
 use lapis_protocol_spec::DecidedValue;
 use libp2p::PeerId;
 
 use crate::{
-    harness::{MEMORY, Node, connect, eventually, within},
+    harness::{MEMORY, Node, connect, eventually, genesis, within},
     provider::decided,
 };
 
@@ -71,6 +71,28 @@ async fn a_rejected_announcement_costs_its_sender() {
     let info = b.info_when(a.id(), |info| info.last_fault.is_some()).await;
     assert_eq!(info.last_fault.unwrap().offence, lapis_p2p::Offence::InvalidAnnouncement);
     b.gone().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_announcements_costs_its_sender_though_nobody_judges_them() {
+    let mut a = Node::start(MEMORY).await;
+    let mut b = Node::with(MEMORY, genesis(), |config| {
+        config.limits.rates.announcements_per_peer = Quota::new(1, 2).unwrap();
+    })
+    .await;
+    connect(&mut a, &mut b).await;
+    let mut height = 0;
+    let fault = eventually(|| {
+        height += 1;
+        let (a, b, value) = (&a, &b, decided(height));
+        async move {
+            // Refused when it has been left.
+            let _ = a.handle.announce(&value).await;
+            b.info(a.id()).await?.last_fault
+        }
+    })
+    .await;
+    assert_eq!(fault.offence, lapis_p2p::Offence::TooManyAnnouncements);
 }
 
 #[tokio::test]
