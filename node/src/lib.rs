@@ -1,5 +1,6 @@
 //! The Lapis node: the only place where the wire, the network and the store meet.
 
+pub mod archive;
 pub mod chain;
 pub mod cli;
 pub mod config;

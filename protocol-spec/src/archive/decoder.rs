@@ -133,7 +133,15 @@ impl Decoder {
         }
     }
 
-    fn record_height(&self) -> Option<Height> {
+    /// Bytes of the body that were taken so far.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Height of the record that is being read, `None` between records.
+    #[must_use]
+    pub fn record_height(&self) -> Option<Height> {
         match self.due {
             Due::Record | Due::Nothing => None,
             Due::Value { .. } | Due::Payload { .. } | Due::Sidecar { .. } => Some(self.height),
