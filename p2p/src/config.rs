@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
 
-use crate::{Limits, LimitsError, Timeouts, peers::ScoreRules};
+use crate::{Limits, LimitsError, Timeouts, limits::check_time, peers::ScoreRules};
 
 /// Configuration of a [`crate::Service`].
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,8 @@ pub struct Config {
     pub peers: Vec<Multiaddr>,
     /// Peers whose offences are reported, but never cost them the connection.
     pub trusted: Vec<PeerId>,
+    /// Bans of an earlier run that are not over; those of trusted peers, and more than are remembered, are left out.
+    pub banned: Vec<Ban>,
     /// How the node names itself to others.
     pub agent: Agent,
     /// Bounds on connections, exchanges and rates.
@@ -26,6 +28,15 @@ pub struct Config {
     pub scores: ScoreRules,
     /// How configured peers are dialed.
     pub dialing: Dialing,
+}
+
+/// A peer that is kept out for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// Who.
+    pub peer: PeerId,
+    /// For how much longer, as [`crate::PeerInfo::banned_for`] tells it.
+    pub left: Duration,
 }
 
 /// Name and version that identify tells others.
@@ -60,16 +71,16 @@ impl Default for Dialing {
 }
 
 impl Config {
-    /// Checks limits and time limits.
+    /// Checks limits, time limits and score rules.
     ///
     /// # Errors
     /// The first [`LimitsError`] found.
     pub fn check(&self) -> Result<(), LimitsError> {
         self.limits.check()?;
         self.timeouts.check()?;
-        if self.dialing.first_delay.is_zero() {
-            return Err(LimitsError::NoTime { name: "dialing.first_delay" });
-        }
-        Ok(())
+        self.scores.check()?;
+        check_time("dialing.first_delay", self.dialing.first_delay)?;
+        check_time("dialing.longest_delay", self.dialing.longest_delay)?;
+        check_time("dialing.unsuitable_delay", self.dialing.unsuitable_delay)
     }
 }

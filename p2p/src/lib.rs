@@ -29,7 +29,7 @@ mod service;
 mod streams;
 mod transport;
 
-pub use config::{Agent, Config, Dialing};
+pub use config::{Agent, Ban, Config, Dialing};
 pub use error::{
     AnnounceError, DialError, ExchangeError, Fault, RequestError, ServiceError, Stall, StartError, Stopped,
 };

@@ -1,8 +1,12 @@
 //! Bounds on connections, exchanges and rates: configuration and its checks. Acting on them is elsewhere.
 
+mod error;
+
 use std::{num::NonZeroU32, time::Duration};
 
 use lapis_protocol_spec::{BlobSidecar, MAX_CONCURRENT_REQUESTS, Method};
+
+pub use error::LimitsError;
 
 /// Bytes in the unit that byte quotas are counted in: `governor`'s cells are 32 bits wide.
 pub const KIB: u32 = 1024;
@@ -202,59 +206,6 @@ impl Default for Timeouts {
     }
 }
 
-/// A limit under which the node could not do its work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LimitsError {
-    /// A count that must be at least 1 is 0.
-    #[error("{name} must be at least 1")]
-    Zero {
-        /// The setting.
-        name: &'static str,
-    },
-    /// A part is larger than the whole.
-    #[error("{name} is {part}, more than the {whole} of {whole_name}")]
-    PartAboveWhole {
-        /// The setting that is too large.
-        name: &'static str,
-        /// Its value.
-        part: u32,
-        /// The setting that it is a part of.
-        whole_name: &'static str,
-        /// Its value.
-        whole: u32,
-    },
-    /// A byte quota that never lets one blob sidecar through.
-    #[error("{name} holds {burst} KiB, one blob sidecar needs {LARGEST_FIXED_ITEM_KIB} KiB")]
-    QuotaBelowItem {
-        /// The setting.
-        name: &'static str,
-        /// Its bucket size in KiB.
-        burst: u32,
-    },
-    /// A percentage outside 1 to 100.
-    #[error("{name} is {value}, must be 1 to 100 percent")]
-    Percent {
-        /// The setting.
-        name: &'static str,
-        /// Its value.
-        value: u8,
-    },
-    /// A duration of zero.
-    #[error("{name} must be longer than 0")]
-    NoTime {
-        /// The setting.
-        name: &'static str,
-    },
-    /// Fewer streams per connection than a conforming peer may open.
-    #[error("connections.streams is {value}, a peer may open {minimum} at a time")]
-    TooFewStreams {
-        /// Its value.
-        value: u32,
-        /// What the protocol allows: both directions of all methods, and libp2p's own.
-        minimum: u32,
-    },
-}
-
 /// Streams that a conforming connection has at most: exchanges of all methods both ways, and a dozen for libp2p's own
 /// protocols. Beyond its limit, yamux closes the whole connection.
 const CONFORMING_STREAMS: u32 = 2 * small(MAX_CONCURRENT_REQUESTS * Method::ALL.len()) + 12;
@@ -345,10 +296,22 @@ impl Timeouts {
             ("timeouts.goodbye", self.goodbye),
             ("timeouts.drain", self.drain),
         ] {
-            if value.is_zero() {
-                return Err(LimitsError::NoTime { name });
-            }
+            check_time(name, value)?;
         }
+        Ok(())
+    }
+}
+
+/// Longest time that may be configured: a year. Clocks must be able to add it.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Checks a configured duration.
+pub(crate) fn check_time(name: &'static str, value: Duration) -> Result<(), LimitsError> {
+    if value.is_zero() {
+        Err(LimitsError::NoTime { name })
+    } else if value > LONGEST {
+        Err(LimitsError::TooMuchTime { name })
+    } else {
         Ok(())
     }
 }

@@ -49,6 +49,12 @@ fn more_exchanges_per_protocol_than_in_total_are_refused() {
 }
 
 #[test]
+fn more_time_than_clocks_can_count_is_refused() {
+    let timeouts = Timeouts { idle: Duration::MAX, ..Timeouts::default() };
+    assert_eq!(timeouts.check(), Err(LimitsError::TooMuchTime { name: "timeouts.idle" }));
+}
+
+#[test]
 fn no_time_is_refused() {
     let timeouts = Timeouts { first_byte: Duration::ZERO, ..Timeouts::default() };
     assert_eq!(timeouts.check(), Err(LimitsError::NoTime { name: "timeouts.first_byte" }));

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Offence;
+use crate::limits::{LimitsError, check_time};
 
 /// What scores lead to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,6 +26,25 @@ impl Default for ScoreRules {
             ban_at: -100.0,
             ban_for: Duration::from_secs(3600),
         }
+    }
+}
+
+impl ScoreRules {
+    /// Checks that offences lead to something, and that nothing leads to a ban by itself.
+    ///
+    /// # Errors
+    /// [`LimitsError::Score`], [`LimitsError::NoTime`], [`LimitsError::TooMuchTime`].
+    pub fn check(&self) -> Result<(), LimitsError> {
+        check_time("scores.half_life", self.half_life)?;
+        check_time("scores.ban_for", self.ban_for)?;
+        let (disconnect_at, ban_at) = (self.disconnect_at, self.ban_at);
+        if !(disconnect_at.is_finite() && disconnect_at < 0.0) {
+            return Err(LimitsError::Score { name: "scores.disconnect_at" });
+        }
+        if !(ban_at.is_finite() && ban_at <= disconnect_at) {
+            return Err(LimitsError::Score { name: "scores.ban_at" });
+        }
+        Ok(())
     }
 }
 
@@ -84,6 +104,21 @@ mod tests {
         ban_at: -100.0,
         ban_for: Duration::from_secs(3600),
     };
+
+    #[test]
+    fn senseless_rules_are_refused() {
+        RULES.check().unwrap();
+        for rules in [
+            ScoreRules { disconnect_at: 0.0, ..RULES },
+            ScoreRules { disconnect_at: f64::NAN, ..RULES },
+            ScoreRules { ban_at: f64::NEG_INFINITY, ..RULES },
+            ScoreRules { ban_at: -49.0, ..RULES },
+            ScoreRules { half_life: Duration::ZERO, ..RULES },
+            ScoreRules { ban_for: Duration::MAX, ..RULES },
+        ] {
+            assert!(rules.check().is_err(), "{rules:?}");
+        }
+    }
 
     #[test]
     fn price_table() {

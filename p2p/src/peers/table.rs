@@ -136,6 +136,15 @@ impl Table {
         verdict
     }
 
+    /// Takes up a ban of an earlier run. `false` if it is not to be kept.
+    pub(crate) fn restore_ban(&mut self, peer: PeerId, until: Instant, now: Instant) -> bool {
+        if until <= now || self.rules.trusted.contains(&peer) || self.records.len() >= self.rules.remembered {
+            return false;
+        }
+        self.records.entry(peer).or_insert_with(|| Record::new(now, false)).banned_until = Some(until);
+        true
+    }
+
     /// Begins to part from a peer. `false` if it is not connected or leaving already.
     pub(crate) fn leave(&mut self, peer: PeerId, reason: GoodbyeReason, now: Instant) -> bool {
         let until = now + self.rules.goodbye;

@@ -81,7 +81,7 @@ impl Service {
         let (node_side, handle, events) = node_side(&engine, own_status, &config);
         let Engine { swarm, server, client, notices, announcements, limiter, metrics, libp2p_metrics } = engine;
         let NodeSide { commands, own_status, listening, ready_count, events: event_sender } = node_side;
-        let service = Self {
+        let mut service = Self {
             swarm,
             server: Some(server),
             client,
@@ -104,7 +104,18 @@ impl Service {
             bound: false,
             listeners: Vec::new(),
         };
+        service.restore_bans();
         Ok((service, handle, events))
+    }
+
+    fn restore_bans(&mut self) {
+        let now = Instant::now();
+        for ban in &self.config.banned {
+            let until = now.checked_add(ban.left);
+            if until.is_some_and(|until| self.table.restore_ban(ban.peer, until, now)) {
+                self.swarm.behaviour_mut().blocked.block_peer(ban.peer);
+            }
+        }
     }
 }
 

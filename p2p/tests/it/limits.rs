@@ -1,6 +1,6 @@
 //! Limits on connections and rates, bans.
 
-use lapis_p2p::{GoneReason, Offence, PeerState, Quota};
+use lapis_p2p::{Ban, GoneReason, Offence, PeerState, Quota};
 use lapis_protocol_spec::GoodbyeReason;
 
 use crate::harness::{MEMORY, Node, TCP, all, blobs, connect, eventually, genesis, pair, within};
@@ -32,6 +32,19 @@ async fn a_banned_peer_is_told_so_and_cannot_come_back() {
         eventually(|| async { b.info(a.id()).await.is_none().then_some(()) }).await;
     }
     assert!(within(a.handle.dial(b.address())).await.is_err(), "nor is it dialed");
+    assert_eq!(a.handle.connected_count(), 0);
+}
+
+#[tokio::test]
+async fn a_ban_of_an_earlier_run_holds() {
+    let b = Node::start(TCP).await;
+    let ban = Ban { peer: b.id(), left: std::time::Duration::from_secs(3600) };
+    let a = Node::with(TCP, genesis(), |config| config.banned = vec![ban]).await;
+    let info = a.info(b.id()).await.unwrap();
+    assert!(info.banned_for.is_some_and(|left| left <= ban.left));
+    let _ = within(b.handle.dial(a.address())).await;
+    eventually(|| async { b.info(a.id()).await.is_none().then_some(()) }).await;
+    assert!(within(a.handle.dial(b.address())).await.is_err());
     assert_eq!(a.handle.connected_count(), 0);
 }
 

@@ -108,6 +108,22 @@ fn what_breaks_because_a_peer_is_left_costs_nothing_and_does_not_hide_why() {
 }
 
 #[test]
+fn bans_of_an_earlier_run_hold_until_they_are_over_and_are_bounded() {
+    let (now, trusted) = (Instant::now(), PeerId::random());
+    let mut table = Table::new(TableRules { trusted: [trusted].into(), ..rules() });
+    let until = now + SECOND * 60;
+    assert!(!table.restore_ban(trusted, until, now));
+    assert!(!table.restore_ban(PeerId::random(), now, now), "over");
+    let restored: Vec<_> =
+        (0..10).map(|_| PeerId::random()).filter(|peer| table.restore_ban(*peer, until, now)).collect();
+    assert_eq!(restored.len(), 3);
+    assert!(restored.iter().all(|peer| table.is_banned(peer, until - SECOND)));
+    assert!(table.expire(until - SECOND).is_empty());
+    assert_eq!(table.expire(until).len(), 3);
+    assert!(table.snapshot(until).is_empty());
+}
+
+#[test]
 fn a_handshake_that_never_comes_expires() {
     let (now, mut table) = (Instant::now(), Table::new(rules()));
     let peer = PeerId::random();
