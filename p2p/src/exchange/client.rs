@@ -14,7 +14,7 @@ use lapis_protocol_spec::{
 };
 use libp2p::PeerId;
 
-use super::{Active, Exchange, READ_BUFFER, max_chunks, pace::Pace};
+use super::{Active, Exchange, READ_BUFFER, max_chunks, outcome_name, pace::Pace};
 use crate::{
     RequestError, Timeouts,
     limiter::Limiter,
@@ -44,10 +44,9 @@ impl Client {
         let mut encoded = Vec::new();
         Encoder::new().request(method.request_bounds(), &[&request.encode()], &mut encoded)?;
         let permit = self.permit(peer, method).await?;
-        let record = self.metrics.begin(method, Side::Client);
-        let limit = self.timeouts.request;
-        let mut channel = within(limit, self.open(peer, method)).await?;
-        within(limit, async { send(&mut channel, &encoded).await.map_err(RequestError::Io) }).await?;
+        let mut record = self.metrics.begin(method, Side::Client);
+        let sent = self.send(peer, method, &encoded).await;
+        let channel = sent.inspect_err(|error| record.outcome(outcome_name(error.fault())))?;
         record.bytes(encoded.len());
         let max_chunks = max_chunks(request);
         Ok(Exchange {
@@ -73,6 +72,14 @@ impl Client {
             method,
             waited,
         })
+    }
+
+    /// Opens a stream and writes the request.
+    async fn send(&self, peer: PeerId, method: Method, request: &[u8]) -> Result<Channel, RequestError> {
+        let limit = self.timeouts.request;
+        let mut channel = within(limit, self.open(peer, method)).await?;
+        within(limit, async { send(&mut channel, request).await.map_err(RequestError::Io) }).await?;
+        Ok(channel)
     }
 
     async fn open(&self, peer: PeerId, method: Method) -> Result<Channel, RequestError> {

@@ -111,7 +111,7 @@ impl Exchange {
         match &result {
             Ok(Some(_)) => return result,
             Ok(None) => self.record.outcome("complete"),
-            Err(error) => self.record.outcome(outcome_name(error)),
+            Err(error) => self.record.outcome(outcome_name(error.fault())),
         }
         self.active = None;
         result
@@ -230,8 +230,8 @@ fn printable(message: &[u8]) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
-fn outcome_name(error: &ExchangeError) -> &'static str {
-    match error.fault() {
+fn outcome_name(fault: Fault) -> &'static str {
+    match fault {
         Fault::Peer(offence) | Fault::Unclear(offence) => offence.name(),
         Fault::Unavailable => "unavailable",
         Fault::Busy => "busy",

@@ -1,6 +1,6 @@
 //! Handshake, news, goodbye: what is done with peers.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lapis_protocol_spec::{GoodbyeReason, Item, Request, Status};
 use libp2p::PeerId;
@@ -13,6 +13,9 @@ use crate::{
     peers::{Expiry, Failure, StatusOutcome},
     server::Notice,
 };
+
+/// How long a peer that has answered a status may take to end the stream.
+const END: Duration = Duration::from_secs(1);
 
 impl Service {
     pub(super) fn on_notice(&mut self, notice: Notice) {
@@ -174,7 +177,11 @@ async fn exchange_status(client: &Client, peer: PeerId, ours: Status) -> Result<
         }
     };
     match exchange.next().await {
-        Ok(Some(Item::Status(status))) => Ok(Some(status)),
+        Ok(Some(Item::Status(status))) => {
+            // A peer is told that its answer is not wanted if the stream is dropped before it has ended it.
+            let _ = tokio::time::timeout(END, exchange.next()).await;
+            Ok(Some(status))
+        }
         Ok(Some(_) | None) => Err(Fault::Peer(Offence::Malformed)),
         Err(error) => {
             tracing::debug!(%peer, %error, "status not answered");
