@@ -1,13 +1,13 @@
 //! A node's directory and key while the node does not run.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use lapis_node::{
     config::{ByteSize, Config},
     devnet::chain_maker::Block,
     node::{Node, NodeOptions, Source},
 };
-use lapis_protocol_spec::Height;
+use lapis_protocol_spec::{BlobSidecar, Height};
 use lapis_storage::{Store, StoreConfig};
 use libp2p::{Multiaddr, identity::Keypair};
 use tempfile::TempDir;
@@ -55,6 +55,13 @@ impl Setup {
         setup
     }
 
+    /// Listens over QUIC alone.
+    #[must_use]
+    pub fn quic(mut self) -> Self {
+        self.config.network.listen = vec!["/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()];
+        self
+    }
+
     /// With another source of decided values.
     #[must_use]
     pub fn source(mut self, source: Source) -> Self {
@@ -96,6 +103,17 @@ impl Home {
     /// The store, open; to be dropped before the node starts.
     pub fn store(&self) -> Store {
         Store::open(&self.store_path(), self.chain.spec().genesis(), StoreConfig::default()).unwrap()
+    }
+
+    /// Flips a bit of `blob` in the store's file, as a failing disk does.
+    pub fn damage(&self, blob: &BlobSidecar) {
+        let mut file = fs::read(self.store_path()).unwrap();
+        let start = &blob.blob.as_ref()[..64];
+        let places: Vec<_> = file.windows(start.len()).enumerate().filter(|(_, bytes)| *bytes == start).collect();
+        let [(place, _)] = places.as_slice() else { panic!("the blob is there {} times", places.len()) };
+        let place = *place;
+        file[place + 40] ^= 1;
+        fs::write(self.store_path(), file).unwrap();
     }
 
     fn store_path(&self) -> PathBuf {

@@ -75,24 +75,37 @@ impl TestNode {
         }
     }
 
-    /// Waits until what the node knows of `peer` is as `wanted`. Looks whenever the node renews its status.
+    /// Waits until what the node knows of `peer` is as `wanted`.
     pub async fn knows(&self, what: &str, peer: PeerId, wanted: impl Fn(&PeerInfo) -> bool) -> PeerInfo {
-        let mut status = self.handle.status.clone();
-        let look = async {
-            loop {
-                if let Some(info) = self.peer(peer).await.filter(&wanted) {
-                    return info;
-                }
-                status.changed().await.unwrap();
-            }
-        };
-        match timeout(PATIENCE, look).await {
-            Ok(info) => info,
-            Err(_) => {
+        let found = self.find(async || self.peer(peer).await.filter(&wanted)).await;
+        match found {
+            Some(info) => info,
+            None => {
                 let info = self.peer(peer).await;
                 self.give_up(&format!("{what}; the peer is {info:#?}"))
             }
         }
+    }
+
+    /// Waits until `look`, called whenever the node renews its status, finds something.
+    pub async fn until<T>(&self, what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+        match self.find(look).await {
+            Some(found) => found,
+            None => self.give_up(what),
+        }
+    }
+
+    async fn find<T>(&self, mut look: impl AsyncFnMut() -> Option<T>) -> Option<T> {
+        let mut status = self.handle.status.clone();
+        let search = async {
+            loop {
+                if let Some(found) = look().await {
+                    return found;
+                }
+                status.changed().await.unwrap();
+            }
+        };
+        timeout(PATIENCE, search).await.ok()
     }
 
     /// What the node knows of `peer` now.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use lapis_node::{
     devnet::{
-        consensus::{self, BlobCounts, ConsensusError, Progress, ValidatorPort},
+        consensus::{self, BlobCounts, ConsensusError, Faults, Progress, ValidatorPort},
         proposal::Tip,
     },
     node::Source,
@@ -93,6 +93,14 @@ impl Validators {
     /// # Errors
     /// As consensus does.
     pub async fn decide(&mut self, present: &[usize], last: Height) -> Result<(), ConsensusError> {
+        self.decide_with(present, last, Faults::default()).await
+    }
+
+    /// The same with faults of consensus.
+    ///
+    /// # Errors
+    /// As consensus does.
+    pub async fn decide_with(&mut self, present: &[usize], last: Height, faults: Faults) -> Result<(), ConsensusError> {
         let port = |index: &usize| {
             let member = self.members[*index].as_ref().expect("a validator that runs");
             ValidatorPort { key: self.chain.maker().keys()[*index].clone(), source: member.source.clone() }
@@ -101,6 +109,7 @@ impl Validators {
             last_height: Some(last),
             block_time: Duration::ZERO,
             blobs: self.blobs.clone(),
+            faults,
             ..consensus::Config::default()
         };
         let (progress, _) = watch::channel(Progress::default());

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    allowance::Allowance,
     answer::answer,
     fault::Fault,
     log::Recorder,
@@ -29,8 +30,7 @@ pub(super) struct Script {
     pub(super) fault: Option<Fault>,
     /// Up to here it knows the chain.
     pub(super) visible: watch::Receiver<Height>,
-    /// So many blobs may be sent in all.
-    pub(super) allowance: watch::Receiver<usize>,
+    pub(super) allowance: Allowance,
     pub(super) log: Recorder,
     pub(super) end: CancellationToken,
 }
@@ -47,7 +47,7 @@ pub(super) async fn serve(script: Script, mut inbound: mpsc::Receiver<Inbound>) 
     }
 }
 
-async fn exchange(mut script: Script, method: Method, peer: PeerId, mut stream: Stream) -> io::Result<()> {
+async fn exchange(script: Script, method: Method, peer: PeerId, mut stream: Stream) -> io::Result<()> {
     let mut bytes = Vec::new();
     (&mut stream).take(MAX_REQUEST).read_to_end(&mut bytes).await?;
     let body = wire::take_prefixed(&mut bytes.as_slice())?;
@@ -65,7 +65,7 @@ async fn exchange(mut script: Script, method: Method, peer: PeerId, mut stream: 
         Err((code, text)) => vec![Step::Bytes(wire::chunk(code, text.as_bytes()))],
     };
     for step in steps {
-        if !take(&mut script, &mut stream, step).await? {
+        if !take(&script, &mut stream, step).await? {
             return Ok(());
         }
     }
@@ -73,7 +73,7 @@ async fn exchange(mut script: Script, method: Method, peer: PeerId, mut stream: 
 }
 
 /// Takes one step. Whether others follow; if not, the stream is dropped without being closed.
-async fn take(script: &mut Script, stream: &mut Stream, step: Step) -> io::Result<bool> {
+async fn take(script: &Script, stream: &mut Stream, step: Step) -> io::Result<bool> {
     match step {
         Step::Item(item) => send(script, stream, &item).await?,
         Step::Bytes(bytes) => write(stream, &bytes).await?,
@@ -93,11 +93,9 @@ async fn take(script: &mut Script, stream: &mut Stream, step: Step) -> io::Resul
     Ok(true)
 }
 
-async fn send(script: &mut Script, stream: &mut Stream, item: &Item) -> io::Result<()> {
+async fn send(script: &Script, stream: &mut Stream, item: &Item) -> io::Result<()> {
     if let Item::Blob(_) = item {
-        let log = script.log.clone();
-        // The sender lives as long as the peer.
-        let _ = script.allowance.wait_for(|allowed| log.sidecars() < *allowed).await;
+        script.allowance.take().await;
     }
     write(stream, &wire::chunk(0, &body(item))).await?;
     script.log.sent(item);

@@ -96,7 +96,7 @@ fn two_thirds(chain: &TestChain, height: Height) -> Vec<&ValidatorKey> {
             chosen.push(&chain.maker().keys()[*index]);
         }
     }
-    assert!(total % 3 == 0 && left == 0, "the powers of the chain add up to two thirds");
+    assert!(total.is_multiple_of(3) && left == 0, "the powers of the chain add up to two thirds");
     chosen
 }
 

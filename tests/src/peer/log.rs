@@ -104,11 +104,6 @@ impl Recorder {
     pub(super) fn announced(&self, height: Height) {
         self.0.send_modify(|log| log.announced.push(height));
     }
-
-    /// Blobs sent so far.
-    pub(super) fn sidecars(&self) -> usize {
-        self.0.borrow().sidecars().count()
-    }
 }
 
 impl LogView {

@@ -3,6 +3,7 @@
 //! It keeps a [`Log`] of what it was asked and what it sent. Without a fault it is an honest peer, and the log makes it
 //! the witness of what others fetched.
 
+mod allowance;
 mod answer;
 mod client;
 mod exchange;
@@ -20,14 +21,15 @@ use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use self::{
-    client::Reply,
-    log::{Asked, Log, LogView, Sent},
-};
 use self::{
+    allowance::Allowance,
     exchange::Script,
     fault::{ClaimFault, Fault},
     network::{Command, Network},
+};
+pub use self::{
+    client::Reply,
+    log::{Asked, Log, LogView, Sent},
 };
 use crate::{TestChain, patiently};
 
@@ -41,7 +43,7 @@ pub struct ScriptedPeer {
     address: Multiaddr,
     log: LogView,
     visible: watch::Sender<Height>,
-    allowance: watch::Sender<usize>,
+    allowance: Allowance,
     subscribers: watch::Receiver<usize>,
     commands: mpsc::Sender<Command>,
     client: client::Client,
@@ -62,14 +64,14 @@ impl ScriptedPeer {
     async fn start(chain: &Arc<TestChain>, fault: Option<Fault>) -> Self {
         crate::log_to_stderr();
         let (visible, visible_view) = watch::channel(chain.last());
-        let (allowance, allowance_view) = watch::channel(usize::MAX);
+        let allowance = Allowance::unlimited();
         let (recorder, log) = log::new();
         let end = CancellationToken::new();
         let script = Script {
             chain: Arc::clone(chain),
             fault,
             visible: visible_view,
-            allowance: allowance_view,
+            allowance: allowance.clone(),
             log: recorder,
             end: end.clone(),
         };
@@ -115,7 +117,7 @@ impl ScriptedPeer {
 
     /// From now on it sends no more sidecars once it has sent `count` since its start; answers wait at that point.
     pub fn allow_sidecars(&self, count: usize) {
-        self.allowance.send_replace(count);
+        self.allowance.set(count);
     }
 
     /// Connects to `address`, which names the peer, and exchanges statuses.
@@ -156,7 +158,7 @@ impl ScriptedPeer {
 
 /// What it says of itself.
 fn status(chain: &TestChain, visible: Height, fault: Option<Fault>) -> Status {
-    let tip = (visible > 0).then(|| *chain.block(visible).value.id()).unwrap_or_default();
+    let tip = if visible == 0 { Bytes32::ZERO } else { *chain.block(visible).value.id() };
     let honest = Status {
         genesis_id: chain.spec().genesis_id(),
         decided_height: visible,

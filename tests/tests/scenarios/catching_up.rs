@@ -2,12 +2,20 @@
 
 use std::sync::{Arc, LazyLock};
 
-use lapis_node::{config::ByteSize, status::StallReason};
+use lapis_node::{
+    config::{ByteSize, EngineKind, Pacing},
+    devnet::spec::DevnetParams,
+    status::{NodeStatus, StallReason},
+};
 use lapis_protocol_spec::{BlobSidecar, HeightRange, Request};
-use lapis_tests::{Home, ScriptedPeer, Setup, TestChain, assert_holds};
+use lapis_tests::{Home, ScriptedPeer, Setup, TestChain, assert_holds, peer::Reply};
 
 /// Nine heights of all sorts.
 static SHORT: LazyLock<Arc<TestChain>> = LazyLock::new(|| Arc::new(TestChain::of_four([0, 1, 6, 9, 0, 2, 3, 6, 1])));
+
+fn stalled(status: &NodeStatus, reason: StallReason) -> bool {
+    status.stall.as_ref().is_some_and(|stall| stall.reason == reason)
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_behind_by_one_height_fetches_that_height_and_nothing_else() {
@@ -162,12 +170,135 @@ async fn a_node_without_peers_says_so_and_goes_on_when_one_comes() {
     // Values alone: there is work, and nobody to do it with.
     home.store().mark_decided(&chain.blocks().iter().map(|block| block.decided.clone()).collect::<Vec<_>>()).unwrap();
     let node = home.start(Setup::default()).await;
-    node.status("a stall with a reason", |status| {
-        status.stall.as_ref().is_some_and(|stall| stall.reason == StallReason::NoPeers)
-    })
-    .await;
+    node.status("a stall with a reason", |status| stalled(status, StallReason::NoPeers)).await;
     node.dial(peer.address()).await;
     node.imported(chain.last()).await;
+    assert_holds(node.store(), chain.blocks());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_is_lost_in_the_middle_is_replaced_and_what_it_gave_is_kept() {
+    let chain = Arc::new(TestChain::of_four([8; 6]));
+    let lost = ScriptedPeer::honest(&chain).await;
+    lost.allow_sidecars(13);
+    let node = Home::new(&chain).start(Setup::peers([lost.address()])).await;
+    lost.log().until("13 blobs", |log| log.sidecars().count() == 13).await;
+    // The rest of an answer is on its way when it goes, and the first 13 blobs are stored.
+    node.until("what came is stored", async || {
+        (node.store().stats().unwrap().tallies.blobs.held().count == 13).then_some(())
+    })
+    .await;
+    drop(lost);
+    let other = ScriptedPeer::honest(&chain).await;
+    node.dial(other.address()).await;
+    node.imported(chain.last()).await;
+    assert_holds(node.store(), chain.blocks());
+    assert_eq!(other.log().now().sidecars().count(), chain.blob_count() - 13, "what was missing and no more");
+    node.assert_unblemished(other.peer_id()).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_quic() {
+    let chain = Arc::clone(&SHORT);
+    let peer = Home::holding(&chain, chain.blocks()).start(Setup::default().quic()).await;
+    peer.imported(chain.last()).await;
+    assert!(peer.address().to_string().contains("quic-v1"), "{}", peer.address());
+    let node = Home::new(&chain).start(Setup::peers([peer.address()]).quic()).await;
+    node.imported(chain.last()).await;
+    assert_holds(node.store(), chain.blocks());
+    node.assert_unblemished(peer.peer_id()).await;
+    node.stop().await;
+    peer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_cancun_to_prague() {
+    let genesis = DevnetParams::new(4);
+    let params = DevnetParams { prague_time: genesis.genesis_time + 3, ..genesis };
+    let chain = Arc::new(TestChain::new(&params, [1, 2, 0, 2, 1]));
+    let peer = Home::holding(&chain, chain.blocks()).start(Setup::default()).await;
+    let node = Home::new(&chain).start(Setup::peers([peer.address()])).await;
+    node.imported(chain.last()).await;
+    assert_holds(node.store(), chain.blocks());
+    node.stop().await;
+    peer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_importer_holds_sync_back() {
+    let chain = Arc::new(TestChain::of_four([1; 20]));
+    let ahead = 2;
+    let peer = ScriptedPeer::honest(&chain).await;
+    let mut setup = Setup::peers([peer.address()]);
+    setup.config.sync.max_heights_ahead = ahead.try_into().unwrap();
+    let node = Home::new(&chain).start(setup).await;
+    // The predicate is called with every watermark that is seen.
+    node.watermarks("import of all", |marks| {
+        assert!(marks.available <= marks.imported + ahead, "{marks:?}");
+        marks.imported == chain.last()
+    })
+    .await;
+    assert_holds(node.store(), chain.blocks());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_request_at_a_time_with_fixed_pacing() {
+    let chain = Arc::clone(&SHORT);
+    let peer = ScriptedPeer::honest(&chain).await;
+    let mut setup = Setup::peers([peer.address()]);
+    setup.config.sync.pacing = Pacing::Fixed;
+    let node = Home::new(&chain).start(setup).await;
+    node.imported(chain.last()).await;
+    assert_holds(node.store(), chain.blocks());
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_data_node_without_an_engine_holds_and_serves_everything() {
+    let chain = Arc::clone(&SHORT);
+    let peer = ScriptedPeer::honest(&chain).await;
+    let mut setup = Setup::peers([peer.address()]);
+    setup.config.engine.kind = EngineKind::None;
+    let node = Home::new(&chain).start(setup).await;
+    node.watermarks("all data", |marks| marks.available == chain.last()).await;
+    assert_holds(node.store(), chain.blocks());
+    let next = Home::new(&chain).start(Setup::peers([node.address()])).await;
+    next.imported(chain.last()).await;
+    assert_holds(next.store(), chain.blocks());
+    next.stop().await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blob_whose_row_is_damaged_is_never_served_and_fetched_again() {
+    let chain = Arc::clone(&SHORT);
+    let damaged = &chain.block(4).blobs[5];
+    let home = Home::holding(&chain, chain.blocks()).start(Setup::default()).await;
+    home.imported(chain.last()).await;
+    let home = home.stop().await;
+    home.damage(damaged);
+
+    let node = home.start(Setup::default()).await;
+    let peer = ScriptedPeer::honest(&chain).await;
+    // It has nothing to offer until the damage has been met.
+    peer.reveal(0);
+    let server = peer.dial(&chain, &node.address()).await;
+    let ask = async || peer.ask(server, &Request::BlobsByRange(HeightRange::new(4, 1))).await;
+    let replies = ask().await;
+    assert_eq!(replies.iter().filter(|reply| matches!(reply, Reply::Item(_))).count(), 5, "what is before it");
+    assert!(matches!(replies.last(), Some(Reply::Error(2, _))), "{:?}", replies.last());
+
+    let healthy = ScriptedPeer::honest(&chain).await;
+    node.dial(healthy.address()).await;
+    node.until("the blob is there again", async || {
+        let replies = ask().await;
+        replies.iter().all(|reply| matches!(reply, Reply::Item(_))).then_some(replies).filter(|all| all.len() == 9)
+    })
+    .await;
+    assert_eq!(healthy.log().now().sidecars().collect::<Vec<_>>(), [(4, 5)], "it and nothing else");
     assert_holds(node.store(), chain.blocks());
     node.stop().await;
 }

@@ -1,6 +1,6 @@
 //! Validators that stop, or are cut off, while the others go on or cannot.
 
-use lapis_node::devnet::consensus::{BlobCounts, ConsensusError};
+use lapis_node::devnet::consensus::{BlobCounts, ConsensusError, Faults, LosingRounds};
 use lapis_tests::Validators;
 
 const ALL: [usize; 4] = [0, 1, 2, 3];
@@ -66,5 +66,21 @@ async fn a_validator_behind_by_one_height_catches_up_without_a_restart() {
     validators.decide(&[0, 1, 2], 4).await.unwrap();
     validators.heal(3).await;
     validators.agree(4).await;
+    validators.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rounds_that_fail_leave_nothing_behind_at_any_node_nor_at_the_proposer() {
+    let mut validators = Validators::start(blobs()).await;
+    for (last, losing_rounds) in [(3, LosingRounds::DropAtOnce), (6, LosingRounds::LeaveToDecision)] {
+        let failed_rounds = [(last, 3), (last - 1, 1)].into();
+        let faults = Faults { failed_rounds, losing_rounds, ..Faults::default() };
+        validators.decide_with(&ALL, last, faults).await.unwrap();
+        validators.agree(last).await;
+        for index in ALL {
+            let tallies = validators.node(index).store().stats().unwrap().tallies;
+            assert_eq!((tallies.values_undecided.count, tallies.undecided_bytes()), (0, 0), "validator {index}");
+        }
+    }
     validators.stop_all().await;
 }
