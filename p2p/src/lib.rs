@@ -5,7 +5,8 @@
 //!
 //! - **Exchanges**: one stream per request, items one by one, paced by whoever reads ([`Exchange`]).
 //! - **Peers**: a peer is ready when statuses were exchanged and the chain is the same ([`Event::PeerReady`]); offences
-//!   cost it score, and in the end the connection ([`Offence`]).
+//!   cost it score, in the end the connection, and a ban ([`Offence`], [`ScoreRules`]). Trusted peers are only reported.
+//!   What is known of peers is in memory: [`PeerInfo`] tells bans, [`Config::banned`] takes them up in the next run.
 //! - **Announcements**: decided values by gossip, passed on only when the node has judged them.
 //! - **Limits**: everything that a peer can make this node do is bounded ([`Limits`], [`Timeouts`]).
 //!
