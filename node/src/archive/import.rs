@@ -1,8 +1,8 @@
 //! From an archive into a store, through the gates that everything goes through.
 //!
-//! Three stages on threads of their own, so that disk and cores work at the same time: *intake* reads, follows the chain
-//! and matches; *check* verifies digests and proofs on all cores; the caller's thread *writes*. Between two of them waits
-//! at most one group, so that in all five groups are in memory.
+//! Three stages on threads of their own, so that disk and cores work at the same time: *intake* reads, follows the
+//! chain and matches; *check* verifies digests and proofs on all cores; the caller's thread *writes*. Between two of them
+//! waits at most one group, so that in all five groups are in memory.
 
 mod check;
 mod intake;
@@ -10,6 +10,7 @@ mod intake;
 use std::{
     io::Read,
     num::NonZeroUsize,
+    ops::ControlFlow,
     panic,
     sync::mpsc::{Receiver, sync_channel},
     thread,
@@ -92,6 +93,9 @@ pub enum ImportError {
         /// Index of the blob.
         index: u64,
     },
+    /// The observer asked to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -149,9 +153,9 @@ struct Checked {
 
 /// Imports `archive` into `store`, which is of `chain`, verifying on `threads` threads.
 ///
-/// What the store has is skipped, what it misses is filled in, at heights that it knows and at heights that follow. Each
-/// group is durable when `observe` is told of it; after an interruption the same call goes on where it was. If the archive
-/// is damaged, what is true up to there is kept.
+/// What the store has is skipped, what it misses is filled in, at heights that it knows and at heights that follow.
+/// Each group is durable when `observe` is told of it, which may stop the import there; after an interruption the same
+/// call goes on where it was. If the archive is damaged, what is true up to there is kept.
 ///
 /// Memory: some five groups, of 8 to 64 MiB each by the number of threads.
 pub fn import<R: Read + Send>(
@@ -160,13 +164,15 @@ pub fn import<R: Read + Send>(
     kzg: &Kzg,
     archive: ArchiveReader<R>,
     threads: NonZeroUsize,
-    observe: &mut dyn FnMut(&Imported),
+    observe: &mut dyn FnMut(&Imported) -> ControlFlow<()>,
 ) -> ImportOutcome {
     let mut imported = Imported::default();
     let error = run(store, chain, kzg, archive, threads, &mut |group| {
         group.write(store, &mut imported)?;
-        observe(&imported);
-        Ok(())
+        match observe(&imported) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(ImportError::Interrupted),
+        }
     });
     ImportOutcome { error: error.err(), imported }
 }
@@ -177,7 +183,7 @@ fn run<R: Read + Send>(
     kzg: &Kzg,
     archive: ArchiveReader<R>,
     threads: NonZeroUsize,
-    write: &mut dyn FnMut(Checked) -> Result<(), StoreError>,
+    write: &mut dyn FnMut(Checked) -> Result<(), ImportError>,
 ) -> Result<(), ImportError> {
     let intake = Intake::new(store, chain, archive.header(), group_bytes(threads))?;
     let (to_check, groups) = sync_channel(1);
@@ -187,7 +193,7 @@ fn run<R: Read + Send>(
         let checking = scope.spawn(move || check::run(kzg, threads, &groups, &to_write));
         // A stage that stops closes its queue, which stops the one before it. What stopped first came first in the
         // archive, too: a group that is being written was read before the one that is being checked.
-        let written = write_all(checked, write).map_err(ImportError::from);
+        let written = write_all(checked, write);
         let checked = join(checking);
         let read = join(reading);
         written.and(checked).and(read)
@@ -196,8 +202,8 @@ fn run<R: Read + Send>(
 
 fn write_all(
     groups: Receiver<Checked>,
-    write: &mut dyn FnMut(Checked) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+    write: &mut dyn FnMut(Checked) -> Result<(), ImportError>,
+) -> Result<(), ImportError> {
     groups.into_iter().try_for_each(write)
 }
 

@@ -20,7 +20,7 @@ pub enum ReadError {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// What is compressed is damaged, or asks for more memory than it may.
-    #[error("at byte {offset} of the body{}: cannot decompress: {source}", .height.map(|height| format!(", height {height}")).unwrap_or_default())]
+    #[error("at byte {offset}{}: cannot decompress: {source}", place(*.height))]
     Compression {
         /// Bytes of the uncompressed body that were read before.
         offset: u64,
@@ -34,10 +34,14 @@ pub enum ReadError {
     Io(#[source] io::Error),
 }
 
+fn place(height: Option<Height>) -> String {
+    height.map(|height| format!(", height {height}")).unwrap_or_default()
+}
+
 /// Reads an archive: its header when it is opened, then event by event.
 ///
-/// Memory: the item that is being read, twice while it is decoded, and a zstd window of at most 8 MiB. A buffer grows with
-/// what arrives, not by what a length says.
+/// Memory: the item that is being read, twice while it is decoded, and a zstd window of at most 8 MiB. A buffer grows
+/// with what arrives, not by what a length says.
 pub struct ArchiveReader<R: Read> {
     source: Source<R>,
     header: Header,

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     io::{self, Write},
-    ops::RangeInclusive,
+    ops::{ControlFlow, RangeInclusive},
 };
 
 use lapis_protocol_spec::{
@@ -76,6 +76,9 @@ pub enum WriteError {
     /// The archive cannot be written.
     #[error("cannot write the archive")]
     Io(#[from] io::Error),
+    /// The observer asked to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// What the store holds does not fit into an archive.
     #[error("height {height} cannot be encoded")]
     Encode {
@@ -114,10 +117,11 @@ fn gap(store: &Store, height: Height) -> Gap {
     }
 }
 
-/// Writes the archive that `header` describes, and tells `observe` after each height how far it has come.
+/// Writes the archive that `header` describes. After each height `observe` is told how far it has come, and may stop
+/// it.
 ///
-/// Takes the memory of one item. Nothing holds a snapshot of the store for longer than a height. Rows are checked by their
-/// checksums, not proven again: who reads the archive does that.
+/// Takes the memory of one item. Nothing holds a snapshot of the store for longer than a height. Rows are checked by
+/// their checksums, not proven again: who reads the archive does that.
 ///
 /// # Errors
 /// [`WriteError`]; what was written so far is then no archive.
@@ -125,7 +129,7 @@ pub fn write(
     store: &Store,
     header: &Header,
     sink: &mut dyn Write,
-    observe: &mut dyn FnMut(&Written),
+    observe: &mut dyn FnMut(&Written) -> ControlFlow<()>,
 ) -> Result<Written, WriteError> {
     let start = header.encode();
     sink.write_all(&start)?;
@@ -138,7 +142,9 @@ pub fn write(
         }
         within_frame(header.compression(), sink, |sink| writer.height(&reader, height, sink))?;
         writer.written.heights += 1;
-        observe(&writer.written);
+        if observe(&writer.written).is_break() {
+            return Err(WriteError::Interrupted);
+        }
     }
     within_frame(header.compression(), sink, |sink| writer.end(sink))?;
     sink.flush()?;

@@ -7,6 +7,7 @@ use clap_complete::Shell;
 use lapis_protocol_spec::MAX_BLOBS_PER_BLOCK;
 use libp2p::Multiaddr;
 
+use super::store_args::{ExportArgs, ImportArgs};
 use crate::{
     config::{EngineKind, Origin},
     devnet::MAX_VALIDATORS,
@@ -37,6 +38,10 @@ pub enum Command {
     Run(RunArgs),
     /// Ask a running node how it is
     Status(StatusArgs),
+    /// Write a range of whole heights into an archive
+    Export(ExportArgs),
+    /// Take over what an archive holds, verified like everything else
+    Import(ImportArgs),
     /// Look at a node's key
     #[command(subcommand)]
     Key(KeyCommand),

@@ -7,8 +7,8 @@ use libp2p::identity::Keypair;
 use tokio::runtime;
 
 use super::{
-    Cli, CliError, Command, CompletionsArgs, ConfigCommand, DirArgs, InitArgs, KeyCommand, StatusArgs, launch,
-    preflight, status,
+    Cli, CliError, Command, CompletionsArgs, ConfigCommand, DirArgs, InitArgs, KeyCommand, StatusArgs, export, import,
+    launch, preflight, status,
 };
 use crate::{config::template, data_dir::DataDir};
 
@@ -22,6 +22,8 @@ pub fn dispatch(cli: Cli, matches: &ArgMatches) -> Result<(), CliError> {
         Command::Init(args) => init(&args),
         Command::Run(args) => launch::run(&args, matches.subcommand_matches("run")),
         Command::Status(args) => ask_status(args),
+        Command::Export(args) => export::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Key(KeyCommand::Show(args)) => show_key(&args),
         Command::Config(ConfigCommand::Show(args)) => show_config(&args),
         Command::Completions(args) => completions(&args),

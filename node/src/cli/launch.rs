@@ -96,7 +96,7 @@ fn devnet_log() -> Result<LogConfig, CliError> {
 }
 
 /// Runs `task` with a token that signals cancel, and leaves no thread behind.
-fn with_runtime<F>(task: impl FnOnce(CancellationToken) -> F) -> Result<(), CliError>
+pub(super) fn with_runtime<F>(task: impl FnOnce(CancellationToken) -> F) -> Result<(), CliError>
 where
     F: Future<Output = Result<(), CliError>>,
 {

@@ -6,9 +6,14 @@
 mod args;
 mod dispatch;
 mod error;
+mod export;
+mod import;
 mod launch;
+mod offline;
 mod preflight;
+mod progress;
 mod status;
+mod store_args;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +29,7 @@ pub use self::{
     dispatch::dispatch,
     error::{CliError, one_line},
     preflight::{Preflight, preflight},
+    store_args::{ExportArgs, HeightSpan, ImportArgs, Packing},
 };
 
 /// Runs the program with the arguments of the process.

@@ -46,6 +46,9 @@ fn the_documented_commands_parse() {
          --peer /ip4/127.0.0.1/tcp/1 --http 127.0.0.1:0 --engine none",
         "status",
         "status --http 127.0.0.1:1 --json --watch",
+        "export --dir /tmp/d --range 1..500 --out /tmp/a.lapis",
+        "export --dir /tmp/d --range 7..7 --out /tmp/a.lapis --compression none",
+        "import --dir /tmp/d /tmp/a.lapis",
         "key show --dir /tmp/d",
         "config show --dir /tmp/d",
         "completions bash",
@@ -74,6 +77,14 @@ fn flags_that_make_no_sense_are_refused_on_one_line() {
         ("devnet --block-time 0s", "such as 200ms"),
         ("devnet --block-time 9h", "such as 200ms"),
         ("completions csh", "'csh'"),
+        ("export --dir /tmp/d --range 1..5", "--out <FILE>"),
+        ("export --dir /tmp/d --out a --range 5", "such as 1..500"),
+        ("export --dir /tmp/d --out a --range 0..5", "such as 1..500"),
+        ("export --dir /tmp/d --out a --range 6..5", "such as 1..500"),
+        ("export --dir /tmp/d --out a --range 1..=5", "such as 1..500"),
+        ("export --dir /tmp/d --out a --range 1..18446744073709551615", "such as 1..500"),
+        ("export --dir /tmp/d --out a --range 1..5 --compression gzip", "zstd, none"),
+        ("import --dir /tmp/d", "<FILE>"),
     ] {
         let message = parse_line(line).unwrap_err();
         assert!(message.contains(part), "{line}: {message}");

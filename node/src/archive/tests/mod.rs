@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::Read,
     num::NonZeroUsize,
+    ops::ControlFlow,
     sync::{Arc, LazyLock},
 };
 
@@ -65,7 +66,8 @@ impl Made {
     fn archive(&self, first: Height, last: Height, compression: Compression) -> Vec<u8> {
         let mut bytes = Vec::new();
         let stored = self.store(self.blocks.len());
-        write(&stored.0, &self.header(first, last, compression), &mut bytes, &mut |_| ()).unwrap();
+        write(&stored.0, &self.header(first, last, compression), &mut bytes, &mut |_| ControlFlow::Continue(()))
+            .unwrap();
         bytes
     }
 
@@ -162,7 +164,7 @@ impl Stored {
 
     fn import(&self, made: &Made, archive: impl Read + Send) -> ImportOutcome {
         match ArchiveReader::open(archive) {
-            Ok(archive) => import(&self.0, &made.chain, &KZG, archive, THREADS, &mut |_| ()),
+            Ok(archive) => import(&self.0, &made.chain, &KZG, archive, THREADS, &mut |_| ControlFlow::Continue(())),
             Err(error) => ImportOutcome { imported: Imported::default(), error: Some(error.into()) },
         }
     }

@@ -30,7 +30,11 @@ fn a_writer_counts_what_it_wrote() {
     let mut bytes = Vec::new();
     let mut seen = Vec::new();
     let header = made.header(2, 4, Compression::None);
-    let written = write(&stored.0, &header, &mut bytes, &mut |written| seen.push(written.heights)).unwrap();
+    let written = write(&stored.0, &header, &mut bytes, &mut |written| {
+        seen.push(written.heights);
+        ControlFlow::Continue(())
+    })
+    .unwrap();
     assert_eq!((written.heights, written.blobs, written.bytes), (3, 4, bytes.len() as u64));
     assert_eq!(seen, [1, 2, 3]);
 }
@@ -119,7 +123,7 @@ fn heights_that_are_not_whole_are_not_exported() {
     stored.decide(made, 4..6);
     assert_eq!(gap(1..=6), Some((5, Gap::Missing)));
     let header = made.header(4, 6, Compression::None);
-    let error = write(&stored.0, &header, &mut Vec::new(), &mut |_| ()).unwrap_err();
+    let error = write(&stored.0, &header, &mut Vec::new(), &mut |_| ControlFlow::Continue(())).unwrap_err();
     assert!(matches!(error, WriteError::NotWhole { height: 5, gap: Gap::Missing }), "{error}");
 }
 
@@ -148,10 +152,31 @@ fn a_long_archive_goes_through_in_groups() {
     let stored = Stored::new(&made.chain);
     let mut seen = Vec::new();
     let reader = ArchiveReader::open(archive.as_slice()).unwrap();
-    let outcome = import(&stored.0, &made.chain, &KZG, reader, THREADS, &mut |imported| seen.push(*imported));
+    let outcome = import(&stored.0, &made.chain, &KZG, reader, THREADS, &mut |imported| {
+        seen.push(*imported);
+        ControlFlow::Continue(())
+    });
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
     assert!(seen.len() > 2, "{} groups", seen.len());
     assert!(seen.is_sorted_by_key(|imported| (imported.values, imported.blobs)));
     assert_eq!(seen.last(), Some(&outcome.imported));
+    made.assert_whole(&stored);
+}
+
+#[test]
+fn observers_can_stop_what_they_observe() {
+    let made = Made::new(&[70, 70]);
+    let stored = made.store(2);
+    let mut stop = |_: &Written| ControlFlow::Break(());
+    let error = write(&stored.0, &made.header(1, 2, Compression::None), &mut Vec::new(), &mut stop).unwrap_err();
+    assert!(matches!(error, WriteError::Interrupted));
+
+    let archive = made.archive(1, 2, Compression::None);
+    let stored = Stored::new(&made.chain);
+    let reader = ArchiveReader::open(archive.as_slice()).unwrap();
+    let outcome = import(&stored.0, &made.chain, &KZG, reader, THREADS, &mut |_| ControlFlow::Break(()));
+    assert!(matches!(outcome.error, Some(ImportError::Interrupted)), "{:?}", outcome.error);
+    assert!(outcome.imported.blobs > 0 && outcome.imported.blobs < 140, "one group");
+    assert!(stored.import(&made, archive.as_slice()).error.is_none());
     made.assert_whole(&stored);
 }

@@ -1,0 +1,95 @@
+//! The flags of the commands that work on a store while no node does.
+
+use std::{fmt, ops::RangeInclusive, path::PathBuf, str::FromStr};
+
+use clap::{Args, ValueEnum};
+use lapis_protocol_spec::{Height, archive::Compression};
+
+/// `lapis export`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct ExportArgs {
+    /// Directory that `lapis init` made; no node may run on it
+    #[arg(long, value_name = "DIR", env = "LAPIS_DIR")]
+    pub dir: PathBuf,
+    /// Heights to write, both ends included
+    #[arg(long, value_name = "A..B", env = "LAPIS_EXPORT_RANGE")]
+    pub range: HeightSpan,
+    /// File to make; it must not exist
+    #[arg(long, value_name = "FILE", env = "LAPIS_EXPORT_OUT")]
+    pub out: PathBuf,
+    /// Compression of the archive
+    #[arg(long, value_name = "KIND", default_value = "zstd", env = "LAPIS_EXPORT_COMPRESSION")]
+    pub compression: Packing,
+}
+
+/// `lapis import`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct ImportArgs {
+    /// Directory that `lapis init` made; no node may run on it
+    #[arg(long, value_name = "DIR", env = "LAPIS_DIR")]
+    pub dir: PathBuf,
+    /// The archive
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// The compressions that archives have, as they are typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Packing {
+    /// zstd
+    Zstd,
+    /// None
+    None,
+}
+
+impl From<Packing> for Compression {
+    fn from(packing: Packing) -> Self {
+        match packing {
+            Packing::Zstd => Self::Zstd,
+            Packing::None => Self::None,
+        }
+    }
+}
+
+/// Heights from one up to and including another, written `A..B`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeightSpan {
+    /// The lowest, at least 1.
+    pub first: Height,
+    /// The highest.
+    pub last: Height,
+}
+
+impl HeightSpan {
+    /// The heights.
+    #[must_use]
+    pub fn heights(self) -> RangeInclusive<Height> {
+        self.first..=self.last
+    }
+}
+
+impl fmt::Display for HeightSpan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.first, self.last)
+    }
+}
+
+/// What is wrong with a range of heights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it must be two heights from 1 on, the lower one first, such as 1..500")]
+pub struct NotASpan;
+
+impl FromStr for HeightSpan {
+    type Err = NotASpan;
+
+    fn from_str(text: &str) -> Result<Self, NotASpan> {
+        let (first, last) = text.split_once("..").ok_or(NotASpan)?;
+        let span = Self { first: height(first)?, last: height(last)? };
+        if (1..=span.last).contains(&span.first) && span.last < Height::MAX { Ok(span) } else { Err(NotASpan) }
+    }
+}
+
+/// Digits alone: neither signs nor blanks.
+fn height(text: &str) -> Result<Height, NotASpan> {
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().map_err(|_| NotASpan) } else { Err(NotASpan) }
+}
