@@ -22,8 +22,12 @@ pub struct Decided {
     pub dropped: Dropped,
 }
 
+/// Most blobs whose places are written in one transaction, unless a single value has more: four of the largest heights.
+const MAX_PLACES: usize = 16_384;
+
 impl Store {
-    /// Takes decided values, in order, starting after the tip. Durable, one transaction.
+    /// Takes decided values, in order, starting after the tip. Durable, in one transaction unless they have very many
+    /// blobs; then a failure of the disk may leave the first of them decided.
     ///
     /// Data that is held for such a value as undecided becomes decided data: rows of metadata only, no blob is copied.
     /// Other values at those heights are dropped with all data that nothing else needs. Heights that are complete by
@@ -35,17 +39,43 @@ impl Store {
         if values.is_empty() {
             return Ok(Decided { watermarks: self.watermarks(), ..Decided::default() });
         }
-        let mut decided = self.write(Safe::Durable, |writer| {
-            let mut decided = Decided::default();
-            for value in values {
-                writer.decide(value, &mut decided)?;
-            }
-            writer.state.advance();
-            Ok(decided)
-        })?;
+        check_links(&self.committed().chain.tip, values)?;
+        let mut decided = Decided::default();
+        let mut rest = values;
+        while let Some((batch, more)) = rest.split_at_checked(batch_len(rest)).filter(|(batch, _)| !batch.is_empty()) {
+            self.write(Safe::Durable, |writer| {
+                for value in batch {
+                    writer.decide(value, &mut decided)?;
+                }
+                writer.state.advance();
+                Ok(())
+            })?;
+            rest = more;
+        }
         decided.watermarks = self.watermarks();
         Ok(decided)
     }
+}
+
+/// Finds a value that does not attach before anything is written.
+fn check_links(tip: &ChainLink, values: &[Verified<DecidedValue>]) -> Result<(), Conflict> {
+    let mut tip = *tip;
+    for decided in values {
+        let height = decided.value.height;
+        decided.value.check_link(&tip).map_err(|fault| Conflict::NotNext { height, fault })?;
+        tip = ChainLink::after(&decided.value, *decided.value_id());
+    }
+    Ok(())
+}
+
+/// How many of `values` go into one transaction: those of so many blobs, at least one.
+fn batch_len(values: &[Verified<DecidedValue>]) -> usize {
+    let mut blobs = 0_usize;
+    let fitting = values.iter().take_while(|decided| {
+        blobs = blobs.saturating_add(decided.value.blob_kzg_commitments.len());
+        blobs <= MAX_PLACES
+    });
+    fitting.count().max(1).min(values.len())
 }
 
 impl Writer<'_> {
@@ -55,7 +85,7 @@ impl Writer<'_> {
         value.check_link(&self.state.chain.tip).map_err(|fault| Conflict::NotNext { height, fault })?;
         let known = number_of(&self.tables, decided.value_id())?;
         let number = match known {
-            Some(number) => number,
+            Some(number) => self.mend_value(number, decided.value_id(), value)?,
             None => self.register(decided.value_id(), value, 0)?.0,
         };
         self.drop_losers(height, number, &mut report.dropped)?;
@@ -86,9 +116,9 @@ impl Writer<'_> {
                 self.state.chain.tallies.blobs.shift(before, Some(Phase::Decided), BLOB_BYTES);
             }
         }
-        let payload = pieces::payload_row(&self.tables, number, height)?;
-        if let Some(payload) = &payload {
-            self.state.chain.tallies.payloads.shift(Some(Phase::Undecided), Some(Phase::Decided), payload.size);
+        let payload = self.promoted_payload(number, height)?;
+        if let Some(size) = payload {
+            self.state.chain.tallies.payloads.shift(Some(Phase::Undecided), Some(Phase::Decided), size);
         }
         self.state.chain.tallies.values_decided.add(encode(value).len() as u64);
         self.state.chain.tip = ChainLink::after(value, *decided.value_id());
@@ -99,6 +129,19 @@ impl Writer<'_> {
             self.state.blob_gaps.insert_one(height);
         }
         Ok(())
+    }
+
+    /// The bytes of the payload that is held of a value that becomes decided. If its row is damaged, it is missing.
+    fn promoted_payload(&mut self, number: u64, height: Height) -> Result<Option<u64>, StoreError> {
+        match pieces::payload_row(&self.tables, number, height) {
+            Ok(row) => Ok(row.map(|row| row.size)),
+            Err(StoreError::Damaged(_)) => {
+                let size = self.take_payload(number, height)?.unwrap_or_default();
+                self.state.chain.tallies.payloads.undecided.remove(size);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Drops every round of `height`, and every value there but `winner`.

@@ -9,10 +9,10 @@ use crate::{
     Conflict, Store, StoreError, TableName, Watermarks,
     error::Damage,
     pieces,
-    rows::{ValueState, seal, unseal},
+    rows::seal,
     status::{BLOB_BYTES, Phase},
     store::{Safe, Writer},
-    values::{load_state, number_of},
+    values::{load_state, number_of, unless_damaged},
 };
 
 /// Verified data of decided values, or of undecided ones that the store knows.
@@ -52,6 +52,8 @@ pub struct VerifyOutcome {
     pub faulty_blobs: Vec<(Height, u64)>,
     /// Height of each payload that is not the certified one, and how it differs.
     pub faulty_payloads: Vec<(Height, PayloadFault)>,
+    /// Height and index of each blob that could not be checked, through no fault of its sender's, and is not stored.
+    pub unchecked_blobs: Vec<(Height, u64)>,
 }
 
 impl Store {
@@ -106,6 +108,7 @@ impl Store {
         let checked = kzg.verify_batch(blobs.into_iter().map(|blob| ((), blob)).collect());
         batch.blobs = checked.verified.into_iter().map(|((), blob)| blob).collect();
         outcome.faulty_blobs = checked.faulty.iter().map(|((), blob)| (blob.height, blob.index)).collect();
+        outcome.unchecked_blobs = checked.unchecked.iter().map(|((), blob)| (blob.height, blob.index)).collect();
         outcome.inserted = self.insert(batch)?;
         Ok(outcome)
     }
@@ -120,7 +123,7 @@ impl Store {
         let payloads = payloads.iter().map(|payload| (payload.height, *payload.value_id()));
         let mut last = None;
         for (height, value_id) in payloads.chain(blobs.iter().map(|blob| (blob.height, *blob.value_id()))) {
-            if last != Some(value_id) && reader.value_height(&value_id)?.is_none() {
+            if last != Some(value_id) && number_of(reader.read_tables(), &value_id)?.is_none() {
                 return Err(Conflict::UnknownValue { height, value_id }.into());
             }
             last = Some(value_id);
@@ -130,9 +133,18 @@ impl Store {
 }
 
 impl Writer<'_> {
-    fn known(&self, height: Height, value_id: &Bytes32) -> Result<u64, StoreError> {
+    /// The number of a value that is known. Its state is made again if it is damaged.
+    fn known(&mut self, height: Height, value_id: &Bytes32) -> Result<u64, StoreError> {
         let unknown = Conflict::UnknownValue { height, value_id: *value_id };
-        number_of(&self.tables, value_id)?.ok_or_else(|| unknown.into())
+        let number = number_of(&self.tables, value_id)?.ok_or(unknown)?;
+        let state = match unless_damaged(load_state(&self.tables, number, height))? {
+            Some(state) => state,
+            None => self.recount(number, height)?,
+        };
+        if state.id != *value_id || state.height != height {
+            return Err(Damage { table: TableName::ValueIds, height, index: 0 }.into());
+        }
+        Ok(number)
     }
 
     fn insert_payload(
@@ -140,8 +152,8 @@ impl Writer<'_> {
         payload: &Verified<PayloadEnvelope>,
         inserted: &mut Inserted,
     ) -> Result<(), StoreError> {
-        let number = self.known(payload.height, payload.value_id())?;
-        let height = load_state(&self.tables, number, payload.height)?.height;
+        let height = payload.height;
+        let number = self.known(height, payload.value_id())?;
         if self.tables.payloads.get(number)?.is_some() {
             inserted.duplicates += 1;
             return Ok(());
@@ -203,19 +215,23 @@ impl Writer<'_> {
     fn fill_places(&mut self, hash: &Bytes32) -> Result<(), StoreError> {
         let first = (&hash.0, self.state.chain.blob_floor, 0, 0);
         let last = (&hash.0, Height::MAX, u64::MAX, u16::MAX);
+        let mut damaged = Vec::new();
         for row in self.tables.places.range(first..=last)? {
             let (key, _) = row?;
             let (_, height, number, _) = key.value();
-            let damage = Damage { table: TableName::States, height, index: 0 };
-            let mut state = {
-                let row = self.tables.states.get(number)?.ok_or(damage)?;
-                unseal(row.value(), number).and_then(ValueState::decode).ok_or(damage)?
+            let Some(mut state) = unless_damaged(load_state(&self.tables, number, height))? else {
+                damaged.push((number, height));
+                continue;
             };
             state.missing = state.missing.saturating_sub(1);
             self.tables.states.insert(number, seal(state.encode(), number).as_slice())?;
             if state.missing == 0 {
                 self.state.blob_gaps.remove_one(height);
             }
+        }
+        for (number, height) in damaged {
+            // The value may be damaged, too; that is not this blob's matter.
+            unless_damaged(self.recount(number, height))?;
         }
         Ok(())
     }

@@ -22,6 +22,7 @@
 //!
 //! [`Verified`]: lapis_protocol_spec::Verified
 
+mod check;
 mod config;
 mod connection;
 mod damage;
@@ -32,8 +33,11 @@ mod lifecycle;
 mod medium;
 mod missing;
 mod open;
+mod orphans;
 mod pieces;
 mod read;
+mod recount;
+mod repair;
 mod rows;
 mod state;
 mod status;
@@ -42,6 +46,7 @@ mod tables;
 mod undecided;
 mod upkeep;
 mod values;
+mod verify;
 
 pub use redb::StorageBackend;
 
@@ -54,9 +59,11 @@ pub use crate::{
     medium::{DiskFile, Medium, MediumSize},
     missing::MissingData,
     read::{ForImport, Reader, Undecided},
+    repair::{Fate, Repaired},
     status::{BlobStatus, Phase, PhaseTallies, StoreStats, Tallies, Tally, Watermarks},
     store::Store,
     tables::TableName,
     upkeep::{PageUse, TableDetail, TableSize},
     values::Dropped,
+    verify::{VerifyOptions, VerifyProgress},
 };

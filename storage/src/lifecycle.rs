@@ -14,7 +14,7 @@ use crate::{
     status::{BLOB_BYTES, Phase},
     store::{Safe, Writer},
     tables::Tables,
-    values::{decided_number, distinct_hashes, load_value},
+    values::{decided_number, distinct_hashes, load_value, unless_damaged},
 };
 
 /// Row of `meta` that holds what the engine asked to be kept.
@@ -73,6 +73,8 @@ pub struct Pruned {
     pub payloads: u64,
     /// Bytes of those blobs and payloads.
     pub bytes: u64,
+    /// Heights whose value is damaged, so that nothing says which blobs are theirs; [`Store::repair`] finds those.
+    pub skipped: u64,
     /// Whether nothing is left to delete below the floor.
     pub done: bool,
 }
@@ -133,20 +135,19 @@ impl Store {
     /// # Errors
     /// [`StoreError`] if the store fails.
     pub fn prune_below(&self, floor: Height, options: PruneOptions) -> Result<Pruned, StoreError> {
-        let limit = self.prune_limit(floor, options.allow);
-        let chain = self.committed().chain;
+        let state = self.committed();
+        let chain = &state.chain;
         let both = options.kind == PruneKind::BlobsAndPayloads;
-        let idle = limit <= chain.blob_floor && (!both || limit <= chain.payload_floor);
-        if idle && chain.is_swept() {
+        let blobs = state.prune_limit(floor, options.allow, chain.blob_floor);
+        let payloads = if both { state.prune_limit(floor, options.allow, chain.payload_floor) } else { 0 };
+        if blobs <= chain.blob_floor && payloads <= chain.payload_floor && chain.is_swept() {
             return Ok(Pruned { done: true, ..Pruned::default() });
         }
         self.write(Safe::Durable, |writer| {
-            writer.raise_blob_floor(limit);
-            if both {
-                let State { chain, payload_gaps, .. } = &mut writer.state;
-                chain.payload_floor = chain.payload_floor.max(limit);
-                payload_gaps.remove(0..chain.payload_floor);
-            }
+            writer.raise_blob_floor(blobs);
+            let State { chain, payload_gaps, .. } = &mut writer.state;
+            chain.payload_floor = chain.payload_floor.max(payloads);
+            payload_gaps.remove(0..chain.payload_floor);
             writer.state.advance();
             writer.sweep(&options)
         })
@@ -166,19 +167,18 @@ impl Store {
             Ok(writer.state.watermarks())
         })
     }
+}
 
-    /// The height up to which (not included) pruning may go.
-    fn prune_limit(&self, floor: Height, allow: PruneAllow) -> Height {
-        let state = self.committed();
-        let imported = state.chain.imported.saturating_add(1);
+impl State {
+    /// The height up to which (not included) pruning may go, from the floor where it is now: what is below was given up
+    /// already and can never be archived.
+    fn prune_limit(&self, wanted: Height, allow: PruneAllow, floor: Height) -> Height {
+        let imported = self.chain.imported.saturating_add(1);
         let archived = match allow {
             PruneAllow::Imported => Height::MAX,
-            PruneAllow::Archived => {
-                let first = state.chain.base.height.saturating_add(1);
-                state.archived.contiguous_from(first).saturating_add(1)
-            }
+            PruneAllow::Archived => self.archived.contiguous_from(floor).saturating_add(1),
         };
-        floor.min(imported).min(archived)
+        wanted.min(imported).min(archived)
     }
 }
 
@@ -258,7 +258,11 @@ impl Writer<'_> {
 
     fn sweep_blobs(&mut self, pruned: &mut Pruned) -> Result<(), StoreError> {
         let height = self.state.chain.blob_swept;
-        let (_, value) = self.decided_at(height)?;
+        let Some((_, value)) = unless_damaged(self.decided_at(height))? else {
+            pruned.skipped += 1;
+            self.state.chain.blob_swept = height.saturating_add(1);
+            return Ok(());
+        };
         let mut held = Vec::new();
         for hash in distinct_hashes(&value) {
             if self.holds_blob(&hash)? {
@@ -280,16 +284,17 @@ impl Writer<'_> {
 
     fn sweep_payload(&mut self, pruned: &mut Pruned) -> Result<(), StoreError> {
         let height = self.state.chain.payload_swept;
-        let damage = Damage { table: TableName::Heights, height, index: 0 };
-        let number = decided_number(&self.tables, height)?.ok_or(damage)?;
-        if let Some(payload) = pieces::payload_row(&self.tables, number, height)? {
-            let phase = self.payload_phase(height);
-            pieces::delete_payload(&mut self.tables, number)?;
-            self.state.chain.tallies.payloads.shift(Some(phase), Some(Phase::Pruned), payload.size);
-            pruned.payloads += 1;
-            pruned.bytes += payload.size;
-        }
         self.state.chain.payload_swept = height.saturating_add(1);
+        let Some(number) = decided_number(&self.tables, height)? else {
+            pruned.skipped += 1;
+            return Ok(());
+        };
+        let phase = self.payload_phase(height);
+        if let Some(size) = self.take_payload(number, height)? {
+            self.state.chain.tallies.payloads.shift(Some(phase), Some(Phase::Pruned), size);
+            pruned.payloads += 1;
+            pruned.bytes += size;
+        }
         Ok(())
     }
 }

@@ -160,6 +160,17 @@ pub(crate) fn write_payload(
     Ok(size)
 }
 
+/// How many pieces a payload of `size` bytes is cut into.
+pub(crate) fn payload_pieces(size: u64) -> u64 {
+    let mut rest = size;
+    let mut pieces = 0;
+    for piece in PAYLOAD_PIECES {
+        pieces += rest / piece as u64;
+        rest %= piece as u64;
+    }
+    pieces
+}
+
 /// Deletes a payload, damaged or not.
 pub(crate) fn delete_payload(tables: &mut WriteTables<'_>, number: u64) -> Result<(), StoreError> {
     tables.payloads.remove(number)?;

@@ -16,10 +16,11 @@ use crate::{
     error::Damage,
     lifecycle::load_engine_head,
     pieces::{self, StoredBlob, StoredPayload},
+    rows::ValueState,
     state::{Chain, RangeKind, in_ranges},
     store::load_validator_set,
     tables::{ReadTables, Tables},
-    values::{Place, decided_number, highest_place, load_decided, load_state, load_value, number_of, phase},
+    values::{Place, decided_number, find, highest_place, load_decided, load_state, load_value, phase},
 };
 
 /// A snapshot of the store. See [`Store::reader`].
@@ -88,8 +89,7 @@ impl Reader {
     /// # Errors
     /// [`StoreError::Damaged`] if its row is.
     pub fn value_height(&self, value_id: &Bytes32) -> Result<Option<Height>, StoreError> {
-        let Some(number) = number_of(&self.tables, value_id)? else { return Ok(None) };
-        Ok(Some(load_state(&self.tables, number, 0)?.height))
+        Ok(find(&self.tables, value_id)?.map(|(_, state)| state.height))
     }
 
     /// The payload of the decided value at `height`, if it is held.
@@ -105,8 +105,7 @@ impl Reader {
     /// # Errors
     /// [`StoreError::Damaged`] if its rows are.
     pub fn payload_by_id(&self, value_id: &Bytes32) -> Result<Option<PayloadEnvelope>, StoreError> {
-        let Some(number) = number_of(&self.tables, value_id)? else { return Ok(None) };
-        let height = load_state(&self.tables, number, 0)?.height;
+        let Some((number, ValueState { height, .. })) = find(&self.tables, value_id)? else { return Ok(None) };
         if height < self.chain.payload_floor {
             return Ok(None);
         }
@@ -138,7 +137,7 @@ impl Reader {
     /// [`StoreError::Damaged`] if its rows are.
     pub fn sidecar(&self, height: Height, index: u64) -> Result<Option<BlobSidecar>, StoreError> {
         let Some(hash) = self.decided_hash(height, index)? else { return Ok(None) };
-        let Some(stored) = pieces::read_blob(&self.tables, &hash, height, index)? else { return Ok(None) };
+        let Some(stored) = self.stored_blob(&hash, height, index)? else { return Ok(None) };
         let damage = Damage { table: TableName::Blobs, height, index };
         let blob = Blob::from_slice(&stored.slices().concat()).ok_or(damage)?;
         let (kzg_commitment, kzg_proof) = (stored.row.commitment, stored.row.proof);
@@ -158,7 +157,7 @@ impl Reader {
         body: impl FnOnce(&[&[u8]]) -> R,
     ) -> Result<Option<R>, StoreError> {
         let Some(hash) = self.decided_hash(height, index)? else { return Ok(None) };
-        let stored = pieces::read_blob(&self.tables, &hash, height, index)?;
+        let stored = self.stored_blob(&hash, height, index)?;
         Ok(stored.map(|stored| with_encoding(&stored, height, index, body)))
     }
 
@@ -174,7 +173,7 @@ impl Reader {
     ) -> Result<Option<R>, StoreError> {
         let Some(Place { height, index, .. }) = self.served_place(hash)? else { return Ok(None) };
         let index = u64::from(index);
-        let stored = pieces::read_blob(&self.tables, hash, height, index)?;
+        let stored = self.stored_blob(hash, height, index)?;
         Ok(stored.map(|stored| with_encoding(&stored, height, index, |pieces| body(height, index, pieces))))
     }
 
@@ -287,13 +286,34 @@ impl Reader {
         }
     }
 
+    /// A blob that is not held although its height is whole has been lost: damage like any other.
+    fn stored_blob(&self, hash: &Bytes32, height: Height, index: u64) -> Result<Option<StoredBlob<'_>>, StoreError> {
+        let stored = pieces::read_blob(&self.tables, hash, height, index)?;
+        if stored.is_none() && self.has_blobs_whole(height)? {
+            return Err(Damage { table: TableName::Blobs, height, index }.into());
+        }
+        Ok(stored)
+    }
+
+    /// Number of the decided value at `height` if its payload is wanted. `heights` has no seal: the state must agree.
     fn wanted_payload(&self, height: Height) -> Result<Option<u64>, StoreError> {
-        if height < self.chain.payload_floor { Ok(None) } else { decided_number(&self.tables, height) }
+        if height < self.chain.payload_floor {
+            return Ok(None);
+        }
+        let Some(number) = decided_number(&self.tables, height)? else { return Ok(None) };
+        if load_state(&self.tables, number, height)?.height != height {
+            return Err(Damage { table: TableName::Heights, height, index: 0 }.into());
+        }
+        Ok(Some(number))
     }
 
     fn stored_payload(&self, height: Height) -> Result<Option<StoredPayload<'_>>, StoreError> {
         let Some(number) = self.wanted_payload(height)? else { return Ok(None) };
-        pieces::read_payload(&self.tables, number, height)
+        let stored = pieces::read_payload(&self.tables, number, height)?;
+        if stored.is_none() && !in_ranges(&self.tables, RangeKind::PayloadGaps, height)? {
+            return Err(Damage { table: TableName::Payloads, height, index: 0 }.into());
+        }
+        Ok(stored)
     }
 }
 
@@ -312,8 +332,7 @@ impl Store {
     /// [`StoreError::Damaged`] if its rows are.
     pub fn get_undecided(&self, value_id: &Bytes32) -> Result<Option<Undecided>, StoreError> {
         let reader = self.reader()?;
-        let Some(number) = number_of(&reader.tables, value_id)? else { return Ok(None) };
-        let height = load_state(&reader.tables, number, 0)?.height;
+        let Some((number, ValueState { height, .. })) = find(&reader.tables, value_id)? else { return Ok(None) };
         if height <= reader.chain.decided() {
             return Ok(None);
         }

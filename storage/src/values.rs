@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use lapis_protocol_spec::{Bytes32, CommitCertificate, DecidedValue, Height, Value, decode, encode};
+use lapis_protocol_spec::{Bytes32, CommitCertificate, DecidedValue, Height, PayloadEnvelope, Value, decode, encode};
 use redb::ReadableTable;
 
 use crate::{
     StoreError, TableName,
     error::Damage,
     pieces,
-    rows::{ValueState, seal, unseal},
+    rows::{SEAL_BYTES, ValueState, seal, unseal},
     state::{Chain, State},
     status::{BLOB_BYTES, Phase},
     store::Writer,
@@ -41,9 +41,23 @@ pub(crate) struct Place {
     pub(crate) index: u16,
 }
 
-/// The number of a value that is held.
+/// The number of a value that is held, as `value_ids` has it.
 pub(crate) fn number_of(tables: &impl Tables, value_id: &Bytes32) -> Result<Option<u64>, StoreError> {
     Ok(tables.value_ids().get(&value_id.0)?.map(|number| number.value()))
+}
+
+/// The number and state of a value that is held. `value_ids` has no seal: the state, which has one, must name the value.
+pub(crate) fn find(tables: &impl Tables, value_id: &Bytes32) -> Result<Option<(u64, ValueState)>, StoreError> {
+    let Some(number) = number_of(tables, value_id)? else { return Ok(None) };
+    match load_state(tables, number, 0) {
+        Ok(state) if state.id == *value_id => Ok(Some((number, state))),
+        Ok(_) => Err(Damage { table: TableName::ValueIds, height: 0, index: 0 }.into()),
+        Err(StoreError::Damaged(damage)) => {
+            let height = load_value(tables, number, 0).map_or(0, |value| value.height);
+            Err(Damage { height, ..damage }.into())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The number of the decided value at `height`.
@@ -118,6 +132,15 @@ pub(crate) fn distinct_hashes(value: &Value) -> BTreeSet<Bytes32> {
     value.versioned_hashes().collect()
 }
 
+/// `None` for what is damaged.
+pub(crate) fn unless_damaged<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(StoreError::Damaged(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 impl Writer<'_> {
     /// The phase in which a blob is counted, whether it is held or not.
     pub(crate) fn blob_phase(&self, hash: &Bytes32) -> Result<Option<Phase>, StoreError> {
@@ -165,19 +188,40 @@ impl Writer<'_> {
     }
 
     /// Deletes an undecided value, and of its data what no other value needs. Its rounds are the caller's.
+    ///
+    /// Damaged rows go like others: a proposal that lost must never hold up a decision. Rows that nothing readable names
+    /// any more are left to [`crate::Store::repair`].
     pub(crate) fn drop_value(&mut self, number: u64, height: Height, dropped: &mut Dropped) -> Result<(), StoreError> {
-        let value = load_value(&self.tables, number, height)?;
-        let id = load_state(&self.tables, number, height)?.id;
-        if let Some(payload) = pieces::payload_row(&self.tables, number, height)? {
-            pieces::delete_payload(&mut self.tables, number)?;
-            self.state.chain.tallies.payloads.undecided.remove(payload.size);
+        if let Some(size) = self.take_payload(number, height)? {
+            self.state.chain.tallies.payloads.undecided.remove(size);
             dropped.payloads += 1;
-            dropped.bytes += payload.size;
+            dropped.bytes += size;
         }
+        let value = unless_damaged(load_value(&self.tables, number, height))?;
+        let id = match unless_damaged(load_state(&self.tables, number, height))? {
+            Some(state) => Some(state.id),
+            None => value.clone().map(|value| value.id()),
+        };
+        if let Some(value) = value {
+            self.drop_places(number, &value, dropped)?;
+        }
+        if let Some(id) = id {
+            self.tables.value_ids.remove(&id.0)?;
+        }
+        self.tables.states.remove(number)?;
+        let row_bytes = self.tables.values.remove(number)?.map_or(0, |row| row.value().len());
+        let bytes = row_bytes.saturating_sub(SEAL_BYTES) as u64;
+        self.state.chain.tallies.values_undecided.remove(bytes);
+        dropped.values += 1;
+        dropped.bytes += bytes;
+        Ok(())
+    }
+
+    fn drop_places(&mut self, number: u64, value: &Value, dropped: &mut Dropped) -> Result<(), StoreError> {
         for (index, hash) in (0_u16..).zip(value.versioned_hashes()) {
-            self.tables.places.remove((&hash.0, height, number, index))?;
+            self.tables.places.remove((&hash.0, value.height, number, index))?;
         }
-        for hash in distinct_hashes(&value) {
+        for hash in distinct_hashes(value) {
             if self.holds_blob(&hash)? && self.blob_phase(&hash)?.is_none() {
                 pieces::delete_blob(&mut self.tables, &hash)?;
                 self.state.chain.tallies.blobs.undecided.remove(BLOB_BYTES);
@@ -185,14 +229,24 @@ impl Writer<'_> {
                 dropped.bytes += BLOB_BYTES;
             }
         }
-        let bytes = encode(&value).len() as u64;
-        self.tables.values.remove(number)?;
-        self.tables.value_ids.remove(&id.0)?;
-        self.tables.states.remove(number)?;
-        self.state.chain.tallies.values_undecided.remove(bytes);
-        dropped.values += 1;
-        dropped.bytes += bytes;
         Ok(())
+    }
+
+    /// Deletes the payload of a value, damaged or not; the bytes that it is counted with, or `None` if it is not held.
+    pub(crate) fn take_payload(&mut self, number: u64, height: Height) -> Result<Option<u64>, StoreError> {
+        if self.tables.payloads.get(number)?.is_none() {
+            return Ok(None);
+        }
+        let size = match unless_damaged(pieces::payload_row(&self.tables, number, height))?.flatten() {
+            Some(row) => row.size,
+            // The row that says it is damaged. Without execution requests this is exact.
+            None => {
+                let value = unless_damaged(load_value(&self.tables, number, height))?;
+                PayloadEnvelope::FIXED_BYTES as u64 + value.map_or(0, |value| value.payload_size)
+            }
+        };
+        pieces::delete_payload(&mut self.tables, number)?;
+        Ok(Some(size))
     }
 
     /// Refuses `wanted` more bytes of undecided data above the cap.

@@ -117,7 +117,10 @@ fn a_bit_in_a_value_or_its_certificate_or_its_state() {
         flip(path, &state);
     });
     assert_damage(bench.store.get_decided(2), TableName::Certificates, 0);
-    assert_damage(bench.store.insert(proposal.batch()), TableName::States, 0);
+    assert_damage(bench.store.reader().unwrap().payload(2), TableName::States, 0);
+    let inserted = bench.store.insert(proposal.batch()).unwrap();
+    assert_eq!(inserted.newly_available, 2..3, "what follows from the value is made again");
+    assert_eq!(bench.store.reader().unwrap().payload(2).unwrap().as_ref(), Some(&proposal.envelope));
 }
 
 #[test]

@@ -15,5 +15,6 @@ mod plain;
 mod power;
 mod prune;
 mod reopen;
+mod repair;
 mod undecided;
 mod upkeep;
