@@ -1,4 +1,4 @@
-//! What a peer may be ordered to do wrong. Another fault is a variant here and a line in [`spoil`](super::spoil).
+//! What a peer may be ordered to do wrong. Another fault is a variant here and a line in `spoil`.
 
 /// A fault, by what it is about. Everything else is answered honestly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
