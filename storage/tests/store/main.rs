@@ -18,3 +18,4 @@ mod reopen;
 mod repair;
 mod undecided;
 mod upkeep;
+mod work;
