@@ -7,7 +7,7 @@ use clap_complete::Shell;
 use lapis_protocol_spec::MAX_BLOBS_PER_BLOCK;
 use libp2p::Multiaddr;
 
-use super::store_args::{ExportArgs, ImportArgs};
+use super::store_args::{DbCommand, ExportArgs, ImportArgs, VerifyArgs};
 use crate::{
     config::{EngineKind, Origin},
     devnet::MAX_VALIDATORS,
@@ -42,6 +42,11 @@ pub enum Command {
     Export(ExportArgs),
     /// Take over what an archive holds, verified like everything else
     Import(ImportArgs),
+    /// Go through a store and say what is damaged
+    Verify(VerifyArgs),
+    /// Look at a store, or cut its file to what it needs
+    #[command(subcommand)]
+    Db(DbCommand),
     /// Look at a node's key
     #[command(subcommand)]
     Key(KeyCommand),

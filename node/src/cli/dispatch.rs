@@ -7,8 +7,8 @@ use libp2p::identity::Keypair;
 use tokio::runtime;
 
 use super::{
-    Cli, CliError, Command, CompletionsArgs, ConfigCommand, DirArgs, InitArgs, KeyCommand, StatusArgs, export, import,
-    launch, preflight, status,
+    Cli, CliError, Command, CompletionsArgs, ConfigCommand, DbCommand, DirArgs, InitArgs, KeyCommand, StatusArgs, db,
+    export, import, launch, preflight, status, verify,
 };
 use crate::{config::template, data_dir::DataDir};
 
@@ -24,6 +24,9 @@ pub fn dispatch(cli: Cli, matches: &ArgMatches) -> Result<(), CliError> {
         Command::Status(args) => ask_status(args),
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
+        Command::Verify(args) => verify::run(&args),
+        Command::Db(DbCommand::Stats(args)) => db::stats(&args),
+        Command::Db(DbCommand::Compact(args)) => db::compact(&args),
         Command::Key(KeyCommand::Show(args)) => show_key(&args),
         Command::Config(ConfigCommand::Show(args)) => show_config(&args),
         Command::Completions(args) => completions(&args),

@@ -18,7 +18,7 @@ use super::{
     dispatch::{print, table},
     launch::with_runtime,
     offline::{IfAbsent, Offline},
-    progress::{Done, Progress},
+    progress::{Detail, Progress},
 };
 use crate::archive::{self, Gap, WriteError, Written};
 
@@ -102,7 +102,7 @@ fn fill(
     let mut sink = BufWriter::new(file);
     let written = archive::write(&offline.store, header, &mut sink, &mut |written| {
         let Written { heights, blobs, bytes } = *written;
-        progress.show(Done { heights, blobs, bytes }, Instant::now());
+        progress.show(heights, Detail::Moved { blobs, bytes }, Instant::now());
         if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     progress.finish();

@@ -11,7 +11,7 @@ use super::{
     dispatch::{print, table},
     launch::with_runtime,
     offline::{IfAbsent, Offline},
-    progress::{Done, Progress},
+    progress::{Detail, Progress},
 };
 use crate::{
     archive::{self, ArchiveReader, ImportError, ImportOutcome, Imported, ReadError},
@@ -90,7 +90,7 @@ fn take(offline: &Offline, archive: ArchiveReader<File>, stop: &CancellationToke
     let Offline { store, chain, .. } = offline;
     let outcome = archive::import(store, chain, &kzg, archive, offline.threads(), &mut |imported| {
         let Imported { heights, blobs, bytes, .. } = *imported;
-        progress.show(Done { heights, blobs, bytes }, Instant::now());
+        progress.show(heights, Detail::Moved { blobs, bytes }, Instant::now());
         if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     progress.finish();

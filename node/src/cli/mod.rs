@@ -4,6 +4,7 @@
 //! (and nothing was changed), 1 what was started failed; 130 and 143 after a second signal.
 
 mod args;
+mod db;
 mod dispatch;
 mod error;
 mod export;
@@ -14,6 +15,7 @@ mod preflight;
 mod progress;
 mod status;
 mod store_args;
+mod verify;
 
 #[cfg(test)]
 mod tests;
@@ -29,7 +31,7 @@ pub use self::{
     dispatch::dispatch,
     error::{CliError, one_line},
     preflight::{Preflight, preflight},
-    store_args::{ExportArgs, HeightSpan, ImportArgs, Packing},
+    store_args::{DbCommand, ExportArgs, HeightSpan, ImportArgs, Packing, StatsArgs, VerifyArgs},
 };
 
 /// Runs the program with the arguments of the process.

@@ -56,10 +56,7 @@ impl Offline {
         if if_absent == IfAbsent::Refuse && !path.exists() {
             return Err(CliError::bad_input(OfflineError::Absent(path)));
         }
-        let store = Store::open(&path, &genesis, store_config(&loaded.config)).map_err(|error| match error {
-            OpenError::Locked => CliError::bad_input(OfflineError::InUse(path)),
-            source => CliError::bad_input(OfflineError::Open { path, source }),
-        })?;
+        let store = Store::open(&path, &genesis, store_config(&loaded.config)).map_err(|error| refused(path, error))?;
         Ok(Self { store, chain: Chain::new(genesis), loaded })
     }
 
@@ -73,6 +70,19 @@ impl Offline {
         NonZeroUsize::new(self.loaded.config.verify.threads)
             .or_else(|| thread::available_parallelism().ok())
             .unwrap_or(NonZeroUsize::MIN)
+    }
+}
+
+/// A store that is somebody else's is for the operator to sort out; one that cannot be read has failed.
+fn refused(path: PathBuf, error: OpenError) -> CliError {
+    match error {
+        OpenError::Locked => CliError::bad_input(OfflineError::InUse(path)),
+        source @ (OpenError::NewerSchema { .. } | OpenError::OtherChain { .. } | OpenError::NotAStore) => {
+            CliError::bad_input(OfflineError::Open { path, source })
+        }
+        source @ (OpenError::Io(_) | OpenError::Damaged(_) | OpenError::Database(_)) => {
+            CliError::failed(OfflineError::Open { path, source })
+        }
     }
 }
 

@@ -13,12 +13,13 @@ const LINE_INTERVAL: Duration = Duration::from_secs(10);
 /// The bar. Time left is that of the heights.
 const TEMPLATE: &str = "{prefix} [{bar:32}] {pos}/{len} {percent}% {msg} {eta} left";
 
-/// What has been done so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Done {
-    pub(super) heights: u64,
-    pub(super) blobs: u64,
-    pub(super) bytes: u64,
+/// What is told beside the heights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Detail {
+    /// Data that was moved so far.
+    Moved { blobs: u64, bytes: u64 },
+    /// Damaged rows that were found so far.
+    Damaged(u64),
 }
 
 /// Shows how far something has come, on standard error.
@@ -50,19 +51,27 @@ impl Progress {
     }
 
     /// Shows what has been done by `now`.
-    pub(super) fn show(&mut self, done: Done, now: Instant) {
+    pub(super) fn show(&mut self, heights: u64, detail: Detail, now: Instant) {
         let elapsed = now.saturating_duration_since(self.started);
         match &mut self.mode {
             Mode::Bar(bar) => {
-                bar.set_message(rates(done, elapsed));
-                bar.set_position(done.heights);
+                bar.set_message(detail.text(elapsed));
+                bar.set_position(heights);
             }
             Mode::Lines { last } => {
                 if now.saturating_duration_since(*last) >= LINE_INTERVAL {
                     *last = now;
-                    eprintln!("{}", line(self.name, self.total, done, elapsed));
+                    eprintln!("{}", line(self.name, self.total, heights, detail, elapsed));
                 }
             }
+        }
+    }
+
+    /// Runs `print`, which writes to the terminal, without the bar in its way.
+    pub(super) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        match &self.mode {
+            Mode::Bar(bar) => bar.suspend(print),
+            Mode::Lines { .. } => print(),
         }
     }
 
@@ -75,18 +84,25 @@ impl Progress {
     }
 }
 
-fn line(name: &str, total: u64, done: Done, elapsed: Duration) -> String {
-    let percent = done.heights.saturating_mul(100) / total.max(1);
-    let left = time_left(total, done.heights, elapsed)
+fn line(name: &str, total: u64, heights: u64, detail: Detail, elapsed: Duration) -> String {
+    let percent = heights.saturating_mul(100) / total.max(1);
+    let left = time_left(total, heights, elapsed)
         .map_or_else(String::new, |left| format!(", {} left", humantime::format_duration(left)));
-    format!("{name}: {}/{total} heights, {percent} %, {}{left}", done.heights, rates(done, elapsed))
+    format!("{name}: {heights}/{total} heights, {percent} %, {}{left}", detail.text(elapsed))
 }
 
-fn rates(done: Done, elapsed: Duration) -> String {
-    // At least a millisecond, so that the first look is no division by zero.
-    let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
-    let per_second = |count: u64| count.saturating_mul(1000) / millis;
-    format!("{} blobs/s, {}/s", per_second(done.blobs), ByteSize(per_second(done.bytes)))
+impl Detail {
+    fn text(self, elapsed: Duration) -> String {
+        // At least a millisecond, so that the first look is no division by zero.
+        let millis = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+        let per_second = |count: u64| count.saturating_mul(1000) / millis;
+        match self {
+            Self::Moved { blobs, bytes } => {
+                format!("{} blobs/s, {}/s", per_second(blobs), ByteSize(per_second(bytes)))
+            }
+            Self::Damaged(rows) => format!("{rows} damaged"),
+        }
+    }
 }
 
 /// The time that the rest takes at the speed so far, in whole seconds; `None` before anything is done.
@@ -102,13 +118,15 @@ mod tests {
 
     #[test]
     fn a_line_says_what_there_is_to_know() {
-        let done = Done { heights: 250, blobs: 1500, bytes: 200 * 1024 * 1024 };
+        let moved = Detail::Moved { blobs: 1500, bytes: 200 * 1024 * 1024 };
         assert_eq!(
-            line("export", 1000, done, Duration::from_secs(10)),
+            line("export", 1000, 250, moved, Duration::from_secs(10)),
             "export: 250/1000 heights, 25 %, 150 blobs/s, 20.0 MiB/s, 30s left"
         );
-        let none = line("import", 0, Done::default(), Duration::ZERO);
+        let none = line("import", 0, 0, Detail::Moved { blobs: 0, bytes: 0 }, Duration::ZERO);
         assert_eq!(none, "import: 0/0 heights, 0 %, 0 blobs/s, 0 B/s");
+        let damaged = line("verify", 4, 4, Detail::Damaged(2), Duration::from_secs(1));
+        assert_eq!(damaged, "verify: 4/4 heights, 100 %, 2 damaged, 0s left");
     }
 
     #[test]

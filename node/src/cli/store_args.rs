@@ -2,8 +2,10 @@
 
 use std::{fmt, ops::RangeInclusive, path::PathBuf, str::FromStr};
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use lapis_protocol_spec::{Height, archive::Compression};
+
+use super::DirArgs;
 
 /// `lapis export`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
@@ -31,6 +33,43 @@ pub struct ImportArgs {
     /// The archive
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+}
+
+/// `lapis verify`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct VerifyArgs {
+    /// Directory that `lapis init` made; no node may run on it
+    #[arg(long, value_name = "DIR", env = "LAPIS_DIR")]
+    pub dir: PathBuf,
+    /// Verify digests and KZG proofs too, on all cores
+    #[arg(long, env = "LAPIS_VERIFY_DEEP")]
+    pub deep: bool,
+    /// Make again what can be made again, and drop damaged data so that it is fetched again
+    #[arg(long, env = "LAPIS_VERIFY_REPAIR")]
+    pub repair: bool,
+}
+
+/// `lapis db`.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum DbCommand {
+    /// Print what is in a store and what it takes
+    Stats(StatsArgs),
+    /// Move what a store holds together and give free space back to the disk
+    Compact(DirArgs),
+}
+
+/// `lapis db stats`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct StatsArgs {
+    /// Directory that `lapis init` made; no node may run on it
+    #[arg(long, value_name = "DIR", env = "LAPIS_DIR")]
+    pub dir: PathBuf,
+    /// Tell the bytes of each table too, which takes reading all of the store
+    #[arg(long, env = "LAPIS_DB_PAGES")]
+    pub pages: bool,
+    /// Print JSON, on one line
+    #[arg(long, env = "LAPIS_DB_JSON")]
+    pub json: bool,
 }
 
 /// The compressions that archives have, as they are typed.

@@ -7,6 +7,7 @@ mod archive;
 mod chain;
 mod place;
 mod running;
+mod upkeep;
 
 use std::{fs, net::TcpListener, process::Command};
 
