@@ -14,6 +14,7 @@ use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 
 use crate::{
     OpenError, StoreConfig, StoreError,
+    error::guarded,
     medium::{Medium, Watched},
     open,
     state::State,
@@ -109,7 +110,7 @@ impl Opened {
     fn new(medium: &dyn Medium, genesis: &Genesis, cache_bytes: usize) -> Result<(Self, State), OpenError> {
         let broken = Arc::new(AtomicBool::new(false));
         let backend = Watched::new(medium.open()?, broken.clone());
-        let (database, state) = open::open(backend, genesis, cache_bytes)?;
+        let (database, state) = guarded(|| open::open(backend, genesis, cache_bytes))?;
         Ok((Self { database, broken }, state))
     }
 

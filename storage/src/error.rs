@@ -1,6 +1,9 @@
 //! What can go wrong, and whose fault it is. None of it is ever a peer's: what peers send is checked before it gets here.
 
-use std::io;
+use std::{
+    io,
+    panic::{self, AssertUnwindSafe},
+};
 
 use lapis_protocol_spec::{Bytes32, CertificateFault, Height};
 
@@ -237,4 +240,13 @@ impl From<redb::DatabaseError> for OpenError {
             error => Self::Database(Box::new(error.into())),
         }
     }
+}
+
+/// Runs what goes through trees that may be damaged. redb verifies no page when it reads it, and on some that are not as
+/// it wrote them it panics: a damaged file is an error here, and no more.
+pub(crate) fn guarded<T, E: From<StoreError>>(body: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    let corrupted =
+        || StoreError::from(redb::Error::Corrupted("a page does not have the shape that it should".to_owned()));
+    // What unwinds drops its transaction, which undoes it; nothing of `body` is used after that.
+    panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| Err(corrupted().into()))
 }

@@ -40,7 +40,17 @@ pub(crate) fn open(backend: Watched, genesis: &Genesis, cache_bytes: usize) -> R
     }
     let transaction = database.begin_read().map_err(StoreError::from)?;
     let state = State::load(&ReadTables::open(&transaction).map_err(StoreError::from)?)?;
-    Ok((database, state))
+    let bounded = state.within_bounds();
+    if bounded != state {
+        persist(&database, &bounded, &state)?;
+    }
+    Ok((database, bounded))
+}
+
+fn persist(database: &Database, after: &State, before: &State) -> Result<(), StoreError> {
+    let transaction = begin(database)?;
+    after.persist(&mut WriteTables::open(&transaction)?, Some(before))?;
+    Ok(transaction.commit()?)
 }
 
 /// Schema and genesis id of the store; `None` if the database is empty.

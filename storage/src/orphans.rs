@@ -63,13 +63,19 @@ impl Orphans {
         let tables = reader.read_tables();
         for row in tables.values.iter()? {
             let number = row?.0.value();
-            if self.values.len() < MOST_ROWS && owner(tables, reader.chain(), number)?.is_none() {
+            if self.values.len() >= MOST_ROWS {
+                break;
+            }
+            if owner(tables, reader.chain(), number)?.is_none() {
                 self.values.push(number);
             }
         }
         for row in tables.value_ids.iter()? {
             let (id, number) = row?;
-            if self.value_ids.len() < MOST_ROWS && is_dangling(tables, id.value(), number.value())? {
+            if self.value_ids.len() >= MOST_ROWS {
+                break;
+            }
+            if is_dangling(tables, id.value(), number.value())? {
                 self.value_ids.push(*id.value());
             }
         }
@@ -80,7 +86,10 @@ impl Orphans {
         for row in tables.places.iter()? {
             let (key, _) = row?;
             let (hash, height, number, index) = key.value();
-            if self.places.len() < MOST_ROWS && !is_place(tables, hash, height, number, index)? {
+            if self.places.len() >= MOST_ROWS {
+                break;
+            }
+            if !is_place(tables, hash, height, number, index)? {
                 self.places.push((*hash, height, number, index));
             }
         }
@@ -116,8 +125,11 @@ impl Orphans {
             if self.payloads.len() < MOST_ROWS && tables.payloads.get(number)?.is_none() {
                 self.payloads.push(number);
             }
-            let Some(next) = number.checked_add(1) else { break };
-            from = next;
+            match number.checked_add(1) {
+                Some(next) if next > from => from = next,
+                // The last one, or keys out of order: a damaged tree.
+                Some(_) | None => break,
+            }
         }
         Ok(())
     }
@@ -130,6 +142,9 @@ impl Orphans {
         let mut from = 0;
         while let Some(row) = tables.blob_pieces.range((from, 0)..)?.next() {
             let first = row?.0.value().0;
+            if first < from {
+                break;
+            }
             let live = live_numbers(tables, first)?;
             let end = first.saturating_add(live.len() as u64);
             let mut last = None;
@@ -143,6 +158,9 @@ impl Orphans {
                 if self.blob_pieces.len() >= MOST_ROWS {
                     return Ok(());
                 }
+            }
+            if end == from {
+                break;
             }
             from = end;
         }

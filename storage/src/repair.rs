@@ -2,12 +2,14 @@
 //! again, and what belongs to nothing goes for good.
 
 use lapis_protocol_spec::Bytes32;
+use redb::ReadableTable;
 
 use crate::{
     Store, StoreError, TableName, VerifyOptions, VerifyProgress,
     damage::Evidence,
-    error::Damage,
+    error::{Damage, guarded},
     orphans::Orphans,
+    pieces,
     recount::recount,
     store::{Safe, Writer},
     verify::undecided,
@@ -57,17 +59,22 @@ impl Store {
             progress(at);
             self.mend_all(findings.damages, &mut repaired, &mut mended)
         })?;
-        let reader = self.reader()?;
-        for (height, number) in undecided(reader.read_tables())? {
-            let damages = reader.check(height, options.deep).undecided(number)?.damages;
-            at.damages += damages.len() as u64;
-            self.mend_all(damages, &mut repaired, &mut mended)?;
-        }
-        drop(reader);
+        let damages = guarded(|| self.verify_undecided(options))?;
+        at.damages += damages.len() as u64;
+        self.mend_all(damages, &mut repaired, &mut mended)?;
         progress(at);
-        repaired.orphans = self.delete_orphans()?;
-        self.write(Safe::Durable, |writer| writer.count_again())?;
+        repaired.orphans = guarded(|| self.delete_orphans())?;
+        guarded(|| self.write(Safe::Durable, |writer| writer.count_again()))?;
         Ok(repaired)
+    }
+
+    fn verify_undecided(&self, options: VerifyOptions<'_>) -> Result<Vec<Damage>, StoreError> {
+        let reader = self.reader()?;
+        let mut damages = Vec::new();
+        for (height, number) in undecided(reader.read_tables())? {
+            damages.extend(reader.check(height, options.deep).undecided(number)?.damages);
+        }
+        Ok(damages)
     }
 
     fn mend_all(
@@ -98,7 +105,7 @@ impl Store {
                 return Ok(Fate::Left);
             }
         };
-        match self.write(Safe::Durable, |writer| writer.discard(damage, Evidence::Report)) {
+        match guarded(|| self.write(Safe::Durable, |writer| writer.discard(damage, Evidence::Report))) {
             Ok(_) => Ok(fate),
             // The value itself is damaged, too.
             Err(StoreError::Damaged(_)) => Ok(Fate::Left),
@@ -114,8 +121,12 @@ impl Store {
             if orphans.is_empty() {
                 return Ok(deleted);
             }
-            deleted += orphans.count();
-            self.write(Safe::Durable, |writer| writer.delete_orphans(&orphans))?;
+            let gone = self.write(Safe::Durable, |writer| writer.delete_orphans(&orphans))?;
+            deleted += gone;
+            if gone == 0 {
+                // Trees so damaged that a row which is there cannot be found by its key.
+                return Ok(deleted);
+            }
         }
     }
 }
@@ -127,35 +138,42 @@ impl Writer<'_> {
         if counted.unreadable == 0 {
             self.state.chain.tallies = counted.tallies;
         }
-        let end = self.state.chain.decided().saturating_add(1);
-        self.state.blob_gaps.remove(0..self.state.chain.blob_floor);
-        self.state.payload_gaps.remove(0..self.state.chain.payload_floor);
-        self.state.blob_gaps.remove(end..u64::MAX);
-        self.state.payload_gaps.remove(end..u64::MAX);
+        self.state = self.state.within_bounds();
         self.state.advance();
         Ok(())
     }
 
-    fn delete_orphans(&mut self, orphans: &Orphans) -> Result<(), StoreError> {
+    /// Deletes rows that belong to nothing; returns how many were there.
+    fn delete_orphans(&mut self, orphans: &Orphans) -> Result<u64, StoreError> {
+        let mut gone = 0_u64;
+        let mut count = |was_there: bool| gone += u64::from(was_there);
         for (hash, height, number, index) in &orphans.places {
-            self.tables.places.remove((hash, *height, *number, *index))?;
+            count(self.tables.places.remove((hash, *height, *number, *index))?.is_some());
         }
         for hash in &orphans.blobs {
-            crate::pieces::delete_blob(&mut self.tables, &Bytes32::from(*hash))?;
+            count(self.tables.blobs.get(hash)?.is_some());
+            pieces::delete_blob(&mut self.tables, &Bytes32::from(*hash))?;
         }
         for id in &orphans.value_ids {
-            self.tables.value_ids.remove(id)?;
+            count(self.tables.value_ids.remove(id)?.is_some());
         }
         for number in &orphans.values {
-            self.tables.values.remove(number)?;
+            count(self.tables.values.remove(number)?.is_some());
             self.tables.states.remove(number)?;
         }
         for number in &orphans.payloads {
-            crate::pieces::delete_payload(&mut self.tables, *number)?;
+            let range = (*number, 0)..=(*number, u16::MAX);
+            count(
+                self.tables.payloads.get(number)?.is_some()
+                    || self.tables.payload_pieces.range(range)?.next().is_some(),
+            );
+            pieces::delete_payload(&mut self.tables, *number)?;
         }
         for number in &orphans.blob_pieces {
-            self.tables.blob_pieces.retain_in((*number, 0)..=(*number, u8::MAX), |_, _| false)?;
+            let range = (*number, 0)..=(*number, u8::MAX);
+            count(self.tables.blob_pieces.range(range.clone())?.next().is_some());
+            self.tables.blob_pieces.retain_in(range, |_, _| false)?;
         }
-        Ok(())
+        Ok(gone)
     }
 }

@@ -208,6 +208,20 @@ impl State {
         })
     }
 
+    /// The same with nothing in the sets that cannot be there: heights below the floors or above the tip. Rows of sets
+    /// have no seal, and a damaged one might name more heights than can be gone through.
+    pub(crate) fn within_bounds(&self) -> Self {
+        let mut state = self.clone();
+        let end = self.chain.decided().saturating_add(1);
+        state.payload_gaps.remove(0..self.chain.payload_floor);
+        state.blob_gaps.remove(0..self.chain.blob_floor);
+        state.archived.remove(0..self.chain.base.height.saturating_add(1));
+        for set in [&mut state.payload_gaps, &mut state.blob_gaps, &mut state.archived] {
+            set.remove(end..Height::MAX);
+        }
+        state
+    }
+
     /// Writes what differs from `before`, which is what the tables hold (`None`: nothing).
     pub(crate) fn persist(&self, tables: &mut WriteTables<'_>, before: Option<&Self>) -> Result<(), StoreError> {
         if before.is_none_or(|before| before.chain != self.chain) {

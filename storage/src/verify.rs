@@ -14,7 +14,7 @@ use redb::{ReadableTable, ReadableTableMetadata};
 use crate::{
     Reader, Store, StoreError, TableName,
     check::{Check, Findings},
-    error::Damage,
+    error::{Damage, guarded},
     recount::recount,
     tables::{ReadTables, Tables},
     values::{load_state, load_value, unless_damaged},
@@ -58,7 +58,8 @@ impl Store {
     /// store may be used meanwhile; it is seen height by height.
     ///
     /// # Errors
-    /// [`StoreError`] if the store cannot be read at all. What is damaged is no error.
+    /// [`StoreError`] if the store cannot be read at all, [`StoreError::Fatal`] among them if its trees are damaged. A row
+    /// that is damaged is no error.
     pub fn verify(
         &self,
         options: VerifyOptions<'_>,
@@ -73,20 +74,28 @@ impl Store {
             findings.damages.into_iter().for_each(&mut found);
             Ok(())
         })?;
-        let mut rest = Vec::new();
-        let reader = self.reader()?;
-        for (height, number) in undecided(reader.read_tables())? {
-            let findings = reader.check(height, options.deep).undecided(number)?;
-            places += findings.places;
-            at.unchecked += findings.unchecked;
-            rest.extend(findings.damages);
-        }
-        rest.extend(reader.orphan_places(places)?);
-        rest.extend(recount(reader.read_tables(), reader.chain())?.damages);
+        let rest = guarded(|| self.verify_rest(options.deep, places))?;
+        at.unchecked += rest.unchecked;
+        let rest = rest.damages;
         at.damages += rest.len() as u64;
         rest.into_iter().for_each(found);
         progress(at);
         Ok(at)
+    }
+
+    /// Looks at what belongs to no decided height. At those there are `places` rows of `places`.
+    fn verify_rest(&self, deep: Option<&Kzg>, mut places: u64) -> Result<Findings, StoreError> {
+        let mut rest = Findings::default();
+        let reader = self.reader()?;
+        for (height, number) in undecided(reader.read_tables())? {
+            let findings = reader.check(height, deep).undecided(number)?;
+            places += findings.places;
+            rest.unchecked += findings.unchecked;
+            rest.damages.extend(findings.damages);
+        }
+        rest.damages.extend(reader.orphan_places(places)?);
+        rest.damages.extend(recount(reader.read_tables(), reader.chain())?.damages);
+        Ok(rest)
     }
 
     /// Looks at all decided heights, from a few threads; gives what is found to `each`, in no order.
@@ -130,7 +139,7 @@ impl Store {
     }
 
     fn verify_height(&self, height: Height, deep: Option<&Kzg>) -> Result<Findings, StoreError> {
-        self.reader()?.check(height, deep).decided()
+        guarded(|| self.reader()?.check(height, deep).decided())
     }
 }
 

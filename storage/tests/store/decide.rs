@@ -142,3 +142,21 @@ fn a_checkpoint_is_a_start_like_genesis() {
     assert_eq!(bench.store.watermarks().imported, 10);
     assert_eq!(bench.store.reader().unwrap().sidecar(10, 0).unwrap().as_ref(), Some(&proposal.sidecars[0]));
 }
+
+#[test]
+fn many_values_of_many_blobs_are_decided_by_one_call() {
+    let mut bench = Bench::new();
+    let blobs: Vec<_> = std::iter::repeat_n(crate::fixture::sidecar(1), 1024).collect();
+    let values: Vec<_> = (0..18)
+        .map(|_| {
+            let proposal = bench.chain.propose_with(blobs.clone(), 10);
+            bench.chain.decide(&proposal)
+        })
+        .collect();
+    let mut gap = values.clone();
+    gap.remove(17 - 1);
+    assert!(matches!(bench.store.mark_decided(&gap), Err(StoreError::Conflict(Conflict::NotNext { height: 18, .. }))));
+    assert_eq!(bench.store.watermarks().decided, 0, "nothing is kept of what does not attach");
+    assert_eq!(bench.store.mark_decided(&values).unwrap().watermarks.decided, 18);
+    assert_eq!(bench.store.stats().unwrap().tallies.values_decided.count, 18);
+}

@@ -95,6 +95,11 @@ impl Disk {
         }
     }
 
+    /// What is on it.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        self.0.lock().unwrap().bytes.clone()
+    }
+
     /// What happened so far.
     pub(crate) fn journal(&self) -> Vec<Event> {
         self.0.lock().unwrap().journal.take().unwrap()

@@ -142,3 +142,21 @@ fn a_reader_keeps_its_snapshot_while_pruning_goes_on() {
     assert!(reader.sidecar(1, 0).unwrap().is_some());
     assert_eq!(bench.store.reader().unwrap().sidecar(1, 0).unwrap(), None);
 }
+
+#[test]
+fn heights_given_up_before_archiving_began_do_not_hold_pruning_up() {
+    let mut bench = Bench::new();
+    for seed in 1..=5 {
+        bench.whole(&[seed]);
+    }
+    bench.import_all();
+    prune_all(&bench, 3, PruneOptions::default());
+    bench.store.mark_archived(3..5).unwrap();
+    let archived = PruneOptions { allow: PruneAllow::Archived, ..PruneOptions::default() };
+    assert_eq!(prune_all(&bench, u64::MAX, archived).iter().map(|step| step.blobs).sum::<u64>(), 2);
+    assert_eq!(bench.store.watermarks().pruned, 4);
+    // Payloads of the first heights are neither archived nor given up.
+    let payloads = PruneOptions { kind: PruneKind::BlobsAndPayloads, ..archived };
+    prune_all(&bench, u64::MAX, payloads);
+    assert_eq!(bench.store.watermarks().earliest_payload, 1);
+}

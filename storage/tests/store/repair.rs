@@ -1,13 +1,19 @@
 //! Rows changed and removed behind the store's back: found, said, mended, or fetched again.
 
-use std::num::NonZeroUsize;
+use std::{num::NonZeroUsize, sync::Arc};
 
 use lapis_protocol_spec::{DecidedValue, Verified};
-use lapis_storage::{Batch, Damage, Fate, PruneOptions, Repaired, StoreError, TableName, VerifyOptions};
+use lapis_storage::{
+    Batch, Damage, Fate, PruneOptions, Repaired, Store, StoreConfig, StoreError, TableName, VerifyOptions,
+};
 use redb::{Database, ReadableTable, TableDefinition, WriteTransaction};
 use xxhash_rust::xxh3::{Xxh3, xxh3_64_with_seed};
 
-use crate::fixture::{Bench, KZG, Proposal, at};
+use crate::{
+    faulty::Disk,
+    fixture::{Bench, KZG, Proposal, at},
+    work::Work,
+};
 
 const STATES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("states");
 const VALUES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("values");
@@ -301,4 +307,54 @@ fn damaged_proposals_hold_no_decision_up() {
     assert_eq!(verify(&bench), []);
     let tallies = bench.store.stats().unwrap().tallies;
     assert_eq!((tallies.blobs.held().count, tallies.undecided_bytes()), (1, 0));
+}
+
+#[test]
+fn pages_of_any_content_neither_panic_nor_hang_a_look_or_a_repair() {
+    let work = Work::new();
+    let disk = Disk::default();
+    work.run(&disk);
+    let bytes = disk.bytes();
+    let mut random = 88_172_645_463_325_252_u64;
+    let mut next = |below: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        usize::try_from(random % below as u64).unwrap()
+    };
+    let (mut seen, mut refused) = (0, 0);
+    for round in 0..240 {
+        let mut bytes = bytes.clone();
+        let at = 4096 * next(bytes.len() / 4096);
+        let page = &mut bytes[at..at + 4096];
+        match round % 3 {
+            0 => page.fill_with(|| u8::try_from(next(256)).unwrap()),
+            1 => page.fill(0),
+            _ => (0..4).for_each(|_| page[next(64)] ^= 1 << next(8)),
+        }
+        let Ok(store) = Store::open_on(Arc::new(Disk::holding(bytes)), &work.chain.genesis, StoreConfig::default())
+        else {
+            refused += 1;
+            continue;
+        };
+        let mut found = 0;
+        let looked = store.verify(options(), |_| (), |_| found += 1);
+        let repaired = store.repair(options(), |_| (), |_, _| ());
+        seen += u64::from(found > 0 || looked.is_err() || repaired.is_err());
+    }
+    assert!(seen > 20, "{seen} damages seen, {refused} stores refused");
+}
+
+#[test]
+fn a_damaged_set_of_heights_is_cut_to_the_chain() {
+    let whole = Whole::new().changed(|transaction, _| {
+        let mut ranges = transaction.open_table(RANGES).unwrap();
+        ranges.insert((2, 4), u64::MAX).unwrap();
+        ranges.insert((3, 2), u64::MAX).unwrap();
+    });
+    assert!(whole.bench.store.gaps().is_empty());
+    assert_eq!(whole.bench.store.missing(0..u64::MAX, 9).unwrap(), []);
+    let mut whole = whole;
+    whole.bench.whole(&[50]);
+    assert!(whole.bench.store.reader().unwrap().has_height_whole(4).unwrap());
 }
