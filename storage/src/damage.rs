@@ -235,18 +235,21 @@ impl Writer<'_> {
         Ok(true)
     }
 
-    /// Writes the value again if its row is damaged, and its state if that is; returns `number`.
-    pub(crate) fn mend_value(&mut self, number: u64, id: &Bytes32, value: &Value) -> Result<u64, StoreError> {
+    /// Writes the value `number` again if its row is damaged, and its state if that is; `None` if the number is another
+    /// value's, since `value_ids` or `heights` led astray. Nothing of that one is touched.
+    pub(crate) fn mend_value(&mut self, number: u64, id: &Bytes32, value: &Value) -> Result<Option<u64>, StoreError> {
         let held = unless_damaged(load_value(&self.tables, number, value.height))?;
-        if held.as_ref() != Some(value) {
+        let state = unless_damaged(load_state(&self.tables, number, value.height))?;
+        if held.as_ref().is_some_and(|held| held != value) || state.is_some_and(|state| state.id != *id) {
+            return Ok(None);
+        }
+        if held.is_none() {
             self.tables.values.insert(number, seal(encode(value), number).as_slice())?;
         }
-        let state = unless_damaged(load_state(&self.tables, number, value.height))?;
-        if state.is_none_or(|state| state.id != *id) {
-            self.tables.states.remove(number)?;
+        if state.is_none() {
             self.recount(number, value.height)?;
         }
-        Ok(number)
+        Ok(Some(number))
     }
 
     fn mend_decided(&mut self, decided: &Verified<DecidedValue>) -> Result<bool, StoreError> {
@@ -263,13 +266,12 @@ impl Writer<'_> {
             Some(Err(error)) => return Err(error),
         };
         let number = placed.filter(|_| is_placed).or(named).ok_or(unknown)?;
-        if unless_damaged(load_state(&self.tables, number, height))?.is_some_and(|state| state.id != *id) {
-            return Err(Damage { table: TableName::ValueIds, height, index: 0 }.into());
-        }
         if placed == Some(number) && unless_damaged(load_decided(&self.tables, number, height))?.is_some() {
             return Ok(false);
         }
-        self.mend_value(number, id, &decided.value)?;
+        if self.mend_value(number, id, &decided.value)?.is_none() {
+            return Err(Damage { table: TableName::ValueIds, height, index: 0 }.into());
+        }
         self.tables.heights.insert(height, number)?;
         self.tables.certificates.insert(height, seal(encode(&decided.certificate), height).as_slice())?;
         self.make_again(number, height)?;

@@ -83,9 +83,12 @@ impl Writer<'_> {
         let value = &decided.value;
         let height = value.height;
         value.check_link(&self.state.chain.tip).map_err(|fault| Conflict::NotNext { height, fault })?;
-        let known = number_of(&self.tables, decided.value_id())?;
-        let number = match known {
+        let known = match number_of(&self.tables, decided.value_id())? {
             Some(number) => self.mend_value(number, decided.value_id(), value)?,
+            None => None,
+        };
+        let number = match known {
+            Some(number) => number,
             None => self.register(decided.value_id(), value, 0)?.0,
         };
         self.drop_losers(height, number, &mut report.dropped)?;

@@ -13,7 +13,7 @@ use redb::{ReadTransaction, ReadableTable};
 
 use crate::{
     BlobStatus, Store, StoreError, TableName,
-    error::Damage,
+    error::{Damage, guarded},
     lifecycle::load_engine_head,
     pieces::{self, StoredBlob, StoredPayload},
     rows::ValueState,
@@ -71,8 +71,8 @@ impl Reader {
     /// # Errors
     /// [`StoreError::Damaged`] if its rows are.
     pub fn decided_value(&self, height: Height) -> Result<Option<DecidedValue>, StoreError> {
-        let Some(number) = decided_number(&self.tables, height)? else { return Ok(None) };
-        load_decided(&self.tables, number, height).map(Some)
+        let Some(number) = guarded(|| decided_number(&self.tables, height))? else { return Ok(None) };
+        guarded(|| load_decided(&self.tables, number, height)).map(Some)
     }
 
     /// The decided value at `height` with its id, which is computed from it.
@@ -80,7 +80,7 @@ impl Reader {
     /// # Errors
     /// [`StoreError::Damaged`] if its row is.
     pub fn identified_value(&self, height: Height) -> Result<Option<IdentifiedValue>, StoreError> {
-        let Some(number) = decided_number(&self.tables, height)? else { return Ok(None) };
+        let Some(number) = guarded(|| decided_number(&self.tables, height))? else { return Ok(None) };
         Ok(Some(IdentifiedValue::new(self.value(number, height)?)))
     }
 
@@ -233,7 +233,7 @@ impl Reader {
 
     /// Whether the payload of the decided value at `height` is held.
     pub(crate) fn holds_payload(&self, height: Height) -> Result<bool, StoreError> {
-        let Some(number) = decided_number(&self.tables, height)? else { return Ok(false) };
+        let Some(number) = guarded(|| decided_number(&self.tables, height))? else { return Ok(false) };
         Ok(self.tables.payloads.get(number)?.is_some())
     }
 
@@ -261,7 +261,7 @@ impl Reader {
         if let Some((_, value)) = last.as_ref().filter(|(known, _)| *known == number) {
             return Ok(value.clone());
         }
-        let value = load_value(&self.tables, number, height)?;
+        let value = guarded(|| load_value(&self.tables, number, height))?;
         if value.height != height {
             return Err(Damage { table: TableName::Heights, height, index: 0 }.into());
         }
@@ -274,21 +274,21 @@ impl Reader {
         if height < self.chain.blob_floor {
             return Ok(None);
         }
-        let Some(number) = decided_number(&self.tables, height)? else { return Ok(None) };
+        let Some(number) = guarded(|| decided_number(&self.tables, height))? else { return Ok(None) };
         Ok(self.value(number, height)?.commitment(index).map(versioned_hash))
     }
 
     fn served_place(&self, hash: &Bytes32) -> Result<Option<Place>, StoreError> {
-        let decided = highest_place(&self.tables, hash, self.chain.blob_floor..=self.chain.decided())?;
-        match decided {
+        let (floor, decided) = (self.chain.blob_floor, self.chain.decided());
+        guarded(|| match highest_place(&self.tables, hash, floor..=decided)? {
             Some(place) => Ok(Some(place)),
-            None => highest_place(&self.tables, hash, self.chain.blob_floor..=Height::MAX),
-        }
+            None => highest_place(&self.tables, hash, floor..=Height::MAX),
+        })
     }
 
     /// A blob that is not held although its height is whole has been lost: damage like any other.
     fn stored_blob(&self, hash: &Bytes32, height: Height, index: u64) -> Result<Option<StoredBlob<'_>>, StoreError> {
-        let stored = pieces::read_blob(&self.tables, hash, height, index)?;
+        let stored = guarded(|| pieces::read_blob(&self.tables, hash, height, index))?;
         if stored.is_none() && self.has_blobs_whole(height)? {
             return Err(Damage { table: TableName::Blobs, height, index }.into());
         }
@@ -300,7 +300,7 @@ impl Reader {
         if height < self.chain.payload_floor {
             return Ok(None);
         }
-        let Some(number) = decided_number(&self.tables, height)? else { return Ok(None) };
+        let Some(number) = guarded(|| decided_number(&self.tables, height))? else { return Ok(None) };
         if load_state(&self.tables, number, height)?.height != height {
             return Err(Damage { table: TableName::Heights, height, index: 0 }.into());
         }
@@ -308,8 +308,8 @@ impl Reader {
     }
 
     fn stored_payload(&self, height: Height) -> Result<Option<StoredPayload<'_>>, StoreError> {
-        let Some(number) = self.wanted_payload(height)? else { return Ok(None) };
-        let stored = pieces::read_payload(&self.tables, number, height)?;
+        let Some(number) = guarded(|| self.wanted_payload(height))? else { return Ok(None) };
+        let stored = guarded(|| pieces::read_payload(&self.tables, number, height))?;
         if stored.is_none() && !in_ranges(&self.tables, RangeKind::PayloadGaps, height)? {
             return Err(Damage { table: TableName::Payloads, height, index: 0 }.into());
         }

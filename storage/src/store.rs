@@ -12,7 +12,7 @@ use redb::{Database, Durability, ReadTransaction, ReadableTable, WriteTransactio
 use crate::{
     Conflict, OpenError, Reader, StoreConfig, StoreError, StoreStats, TableName, Watermarks,
     connection::Connection,
-    error::Damage,
+    error::{Damage, guarded},
     medium::{DiskFile, Medium},
     rows::{seal, seal_key, unseal},
     state::State,
@@ -253,7 +253,7 @@ impl Store {
         body: impl FnOnce(&mut Writer<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut eventual = self.writer();
-        let result = self.transact(&mut eventual, safe, body);
+        let result = guarded(|| self.transact(&mut eventual, safe, body));
         self.after(&mut eventual, result)
     }
 
@@ -264,7 +264,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         let mut eventual = self.writer();
         self.reopen_as_writer(&mut eventual)?;
-        let result = self.inner.connection.exclusively(body);
+        let result = guarded(|| self.inner.connection.exclusively(body));
         self.after(&mut eventual, result)
     }
 

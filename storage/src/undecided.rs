@@ -8,7 +8,7 @@ use redb::ReadableTable;
 use crate::{
     Conflict, Dropped, Store, StoreError,
     store::{Safe, Writer},
-    values::{ROUND_BYTES, load_state, number_of},
+    values::{ROUND_BYTES, load_state, number_of, unless_damaged},
 };
 
 impl Store {
@@ -77,6 +77,10 @@ impl Writer<'_> {
             let ok = known.is_some();
             return if ok { Ok(()) } else { Err(Conflict::NotUndecided { height, decided }.into()) };
         }
+        let known = match known {
+            Some(number) => self.mend_value(number, value.id(), value.value())?,
+            None => None,
+        };
         let number = match known {
             Some(number) => self.renew(number, height, now)?,
             None => self.register_undecided(value.id(), value, now)?,
@@ -119,8 +123,9 @@ impl Writer<'_> {
         let mut expired = Vec::new();
         for row in self.tables.rounds.iter()? {
             let (height, round, number) = row?.0.value();
-            let state = load_state(&self.tables, number, height)?;
-            if state.inserted_at.saturating_add(ttl) <= now {
+            // What cannot be told any more goes, too.
+            let state = unless_damaged(load_state(&self.tables, number, height))?;
+            if state.is_none_or(|state| state.inserted_at.saturating_add(ttl) <= now) {
                 expired.push((height, round, number));
             }
         }

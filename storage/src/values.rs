@@ -205,7 +205,9 @@ impl Writer<'_> {
         if let Some(value) = value {
             self.drop_places(number, &value, dropped)?;
         }
-        if let Some(id) = id {
+        if let Some(id) = id
+            && number_of(&self.tables, &id)? == Some(number)
+        {
             self.tables.value_ids.remove(&id.0)?;
         }
         self.tables.states.remove(number)?;
