@@ -11,6 +11,7 @@ use lapis_protocol_spec::{
     Blob, BlobSidecar, Bytes32, Bytes48, ChainLink, CommitCertificate, CommitSignature, DecidedValue, FixedBytes,
     Genesis, HeightRange, IdentifiedValue, Item, Kzg, Matched, Method, PayloadEnvelope, Request, Status, Validator,
     ValidatorSet, Value, Verified,
+    archive::{ArchiveError, Decoder, Event, HeaderDecoder},
     certificate::VoteSigningData,
     decode, encode,
     framing::{RequestDecoder, ResponseChunk, ResponseDecoder},
@@ -296,5 +297,65 @@ fn vote_signatures_verify() {
             let bytes: [u8; 64] = bytes(&signature["signature"]).try_into().unwrap();
             verifier.verify(&bytes.into(), &message).unwrap();
         }
+    }
+}
+
+/// Kind and content of a frame, without what its length and checksum add.
+type Frame = (u8, Vec<u8>);
+
+/// The frames of an archive, up to its end or its fault.
+fn archive(mut bytes: &[u8]) -> (Vec<Frame>, Result<(), ArchiveError>) {
+    let mut take = |count: usize| {
+        let (taken, rest) = bytes.split_at(count.min(bytes.len()));
+        bytes = rest;
+        taken
+    };
+    let mut frames = Vec::new();
+    let mut read = || {
+        let mut head = HeaderDecoder::new();
+        let header = loop {
+            if let Some(header) = head.accept(take(head.wants()))? {
+                break header;
+            }
+        };
+        let mut decoder = Decoder::new(&header);
+        while !decoder.is_complete() {
+            frames.extend(decoder.accept(take(decoder.wants()))?.map(|event| frame(&event)));
+        }
+        decoder.accept(take(1)).map(drop)
+    };
+    let result = read();
+    (frames, result)
+}
+
+fn frame(event: &Event) -> Frame {
+    match event {
+        Event::Height(height) => (1, height.to_le_bytes().to_vec()),
+        Event::ValidatorSet(set) => (2, encode(set)),
+        Event::Decided(decided) => (3, encode(&**decided)),
+        Event::Payload(payload) => (4, encode(payload)),
+        Event::Sidecar(sidecar) => (5, encode(sidecar)),
+        Event::HeightEnd(_) => (6, Vec::new()),
+        Event::End(end) => (7, [end.heights.to_le_bytes().as_slice(), end.last_value_id.as_slice()].concat()),
+    }
+}
+
+#[test]
+fn archives() {
+    let file = file("archives.json");
+    for case in list(&file["good"]) {
+        let (frames, result) = archive(&bytes(&case["archive"]));
+        assert!(result.is_ok(), "{}: {result:?}", case["name"]);
+        let expected: Vec<_> = list(&case["frames"])
+            .iter()
+            .map(|frame| (u8::try_from(frame["kind"].as_u64().unwrap()).unwrap(), bytes(&frame["content"])))
+            .collect();
+        assert_eq!(frames, expected, "{}", case["name"]);
+    }
+    for case in list(&file["bad"]) {
+        let fault = archive(&bytes(&case["archive"])).1.unwrap_err().fault;
+        let name = format!("{fault:?}");
+        let name = name.split(|c: char| !c.is_alphanumeric()).next().unwrap();
+        assert_eq!(name, text(&case["expected"]), "{}", case["name"]);
     }
 }

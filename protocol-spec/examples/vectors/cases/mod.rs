@@ -1,5 +1,6 @@
 //! What the golden vectors hold. Everything derives from fixed seeds.
 
+mod archives;
 mod certificates;
 mod containers;
 mod objects;
@@ -26,6 +27,7 @@ pub(crate) fn files() -> Result<Vec<(&'static str, Json)>, Failure> {
         ("proofs.json", proofs::file()?),
         ("requests.json", requests::file()?),
         ("responses.json", responses::file()?),
+        ("archives.json", archives::file()?),
     ])
 }
 
