@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use lapis_protocol_spec::archive::{ArchiveError, ArchiveFault};
 use proptest::prelude::*;
 
 use super::*;
@@ -103,4 +104,49 @@ fn a_window_above_the_bound_is_refused() {
         "{:?}",
         outcome.error
     );
+}
+
+/// Most bytes that reading `archive` to its fault holds at a time.
+fn memory(archive: &[u8]) -> u64 {
+    let measured = allocation_counter::measure(|| {
+        let mut reader = ArchiveReader::open(archive).unwrap();
+        while reader.next_event().unwrap().is_some() {}
+    });
+    measured.bytes_max
+}
+
+#[test]
+fn a_reader_takes_the_memory_of_an_item() {
+    let made = Made::new(&[40]);
+    for compression in [Compression::None, Compression::Zstd] {
+        let archive = made.archive(1, 1, compression);
+        assert!(archive.len() > 40 * 131_072);
+        let bytes = memory(&archive);
+        assert!(bytes < 1024 * 1024, "{compression:?}: {bytes} bytes");
+    }
+}
+
+#[test]
+fn a_length_that_is_a_lie_takes_no_memory() {
+    let made = &*SMALL;
+    let header = made.header(1, 1, Compression::None);
+    let parts = made.parts(1);
+    let mut archive = header.encode();
+    // Up to a payload that says to be as long as payloads can be.
+    Encoder::new(&header).height(&parts.sets, &parts.decided, PayloadEnvelope::MAX_BYTES, &mut archive).unwrap();
+    archive.extend_from_slice(&[&[4][..], &u32::try_from(PayloadEnvelope::MAX_BYTES).unwrap().to_le_bytes()].concat());
+    archive.extend_from_slice(&[0; 1000]);
+    let measured = allocation_counter::measure(|| {
+        let mut reader = ArchiveReader::open(archive.as_slice()).unwrap();
+        let error = loop {
+            if let Err(error) = reader.next_event() {
+                break error;
+            }
+        };
+        assert!(matches!(
+            error,
+            ReadError::Archive(ArchiveError { height: Some(1), fault: ArchiveFault::Truncated, .. })
+        ));
+    });
+    assert!(measured.bytes_max < 1024 * 1024, "{} bytes", measured.bytes_max);
 }
