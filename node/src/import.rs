@@ -117,23 +117,32 @@ impl Importer {
                 self.tell(ImportState::Idle);
                 return Ok(Offered::Imported);
             }
-            match self.offer(marks.imported + 1).await? {
-                Offered::Imported => {
-                    if self.save(marks.imported + 1).await? {
-                        *retry = FIRST_RETRY;
-                    }
-                }
-                held_up => return Ok(held_up),
+            let next = marks.imported.saturating_add(1);
+            let offered = match self.offer(next).await? {
+                Offered::Imported => self.save(next).await?,
+                held_up => held_up,
+            };
+            match offered {
+                Offered::Imported => *retry = FIRST_RETRY,
+                Offered::Later | Offered::Halted => return Ok(offered),
             }
         }
     }
 
     async fn offer(&mut self, height: Height) -> Result<Offered, ImportError> {
+        // The watermark may go back when the disk failed; what the engine has, it keeps.
+        if self.engine.head().is_some_and(|head| head.height > height) {
+            return Ok(Offered::Imported);
+        }
         let store = self.store.clone();
         let found = match tokio::task::spawn_blocking(move || store.get_for_import(height)).await? {
             Ok(found) => found,
             Err(StoreError::Damaged(damage)) => {
                 self.repairs.report(damage);
+                None
+            }
+            Err(error) if error.may_pass() => {
+                tracing::warn!(height, %error, "cannot read the next height to import");
                 None
             }
             Err(error) => return Err(error.into()),
@@ -179,16 +188,20 @@ impl Importer {
         Offered::Halted
     }
 
-    /// `false` if the height has become incomplete meanwhile, since a damaged row of it was dropped: it is offered again
-    /// when it is whole.
-    async fn save(&mut self, height: Height) -> Result<bool, ImportError> {
-        let head = self.engine.head().map(|head| head.to_bytes());
+    /// Moves the watermark. `Later` if that cannot be now: the height has become incomplete since a damaged row of it was
+    /// dropped, or the disk fails. The engine takes the same height again.
+    async fn save(&mut self, height: Height) -> Result<Offered, ImportError> {
+        let head = self.engine.head().filter(|head| head.height == height).map(|head| head.to_bytes());
         let store = self.store.clone();
         let saved = tokio::task::spawn_blocking(move || store.mark_imported(height, head.as_deref())).await?;
         self.feed.refresh();
         match saved {
-            Ok(_) => Ok(true),
-            Err(StoreError::Conflict(Conflict::NotAvailable { .. })) => Ok(false),
+            Ok(_) | Err(StoreError::Conflict(Conflict::NotNextImport { .. })) => Ok(Offered::Imported),
+            Err(StoreError::Conflict(Conflict::NotAvailable { .. })) => Ok(Offered::Later),
+            Err(error) if error.may_pass() => {
+                tracing::warn!(height, %error, "the imported height cannot be noted");
+                Ok(Offered::Later)
+            }
             Err(error) => Err(error.into()),
         }
     }

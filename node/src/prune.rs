@@ -82,7 +82,10 @@ impl Pruner {
             return Ok(());
         }
         let store = self.store.clone();
-        tokio::task::spawn_blocking(move || store.waive_blobs_below(floor)).await??;
+        let waived = tokio::task::spawn_blocking(move || store.waive_blobs_below(floor)).await?;
+        if unless_held_up(waived)?.is_none() {
+            return Ok(());
+        }
         tracing::info!(floor, "blobs below the network's retention are not waited for");
         self.feed.refresh();
         Ok(())
@@ -97,7 +100,7 @@ impl Pruner {
         while !shutdown.is_cancelled() {
             let store = self.store.clone();
             let step = tokio::task::spawn_blocking(move || store.prune_below(floor, PruneOptions::default())).await?;
-            let Some(pruned) = unless_damaged(step)? else { break };
+            let Some(pruned) = unless_held_up(step)? else { break };
             self.metrics.store.pruned(pruned.blobs);
             self.feed.refresh();
             if pruned.done {
@@ -110,18 +113,22 @@ impl Pruner {
     async fn expire(&self) -> Result<(), PruneError> {
         let store = self.store.clone();
         let expired = tokio::task::spawn_blocking(move || store.expire_undecided(SystemTime::now())).await?;
-        if let Some(dropped) = unless_damaged(expired)? {
+        if let Some(dropped) = unless_held_up(expired)? {
             self.metrics.store.dropped(dropped.blobs);
         }
         Ok(())
     }
 }
 
-/// A damaged row holds pruning up; it is no reason to stop serving and following the chain.
-fn unless_damaged<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+/// A damaged row or a failing disk holds pruning up; neither is a reason to stop serving and following the chain.
+fn unless_held_up<T>(result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match result {
-        Err(StoreError::Damaged(damage)) => {
-            tracing::error!(%damage, "pruning is held up by a damaged row");
+        Err(error @ StoreError::Damaged(_)) => {
+            tracing::error!(%error, "pruning is held up");
+            Ok(None)
+        }
+        Err(error) if error.may_pass() => {
+            tracing::warn!(%error, "pruning is held up");
             Ok(None)
         }
         result => result.map(Some),

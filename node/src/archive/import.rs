@@ -38,6 +38,8 @@ pub struct Imported {
     pub heights: u64,
     /// Decided values that were new.
     pub values: u64,
+    /// Values and certificates whose rows were damaged, written again.
+    pub mended: u64,
     /// Payloads that were missing.
     pub payloads: u64,
     /// Blobs that were missing.
@@ -139,6 +141,8 @@ struct Group {
     blobs: Vec<Matched<BlobSidecar>>,
     /// Records that end in this group.
     heights: u64,
+    /// Values that were written again meanwhile.
+    mended: u64,
     bytes: usize,
 }
 
@@ -149,11 +153,13 @@ struct Checked {
     values: Vec<Verified<DecidedValue>>,
     batch: Batch,
     heights: u64,
+    mended: u64,
 }
 
 /// Imports `archive` into `store`, which is of `chain`, verifying on `threads` threads.
 ///
-/// What the store has is skipped, what it misses is filled in, at heights that it knows and at heights that follow.
+/// What the store has is skipped, what it misses is filled in, at heights that it knows and at heights that follow;
+/// damaged values are written again (damaged data is first to be dropped, see [`Store::repair`]).
 /// Each group is durable when `observe` is told of it, which may stop the import there; after an interruption the same
 /// call goes on where it was. If the archive is damaged, what is true up to there is kept.
 ///
@@ -232,6 +238,7 @@ impl Checked {
             imported.bytes += inserted.bytes;
         }
         imported.heights += self.heights;
+        imported.mended += self.mended;
         Ok(())
     }
 }

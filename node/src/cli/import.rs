@@ -56,6 +56,7 @@ pub(super) fn run(args: &ImportArgs) -> Result<(), CliError> {
             None => print(&table(&[
                 ("heights", imported.heights.to_string()),
                 ("new values", imported.values.to_string()),
+                ("mended values", imported.mended.to_string()),
                 ("new payloads", imported.payloads.to_string()),
                 ("new blobs", imported.blobs.to_string()),
                 ("new data", ByteSize(imported.bytes).to_string()),

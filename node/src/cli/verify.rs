@@ -19,7 +19,7 @@ use super::{
 enum VerifyFailed {
     #[error("{dir}: {damages} damaged rows; `--repair` mends what can be mended")]
     Damaged { dir: PathBuf, damages: u64 },
-    #[error("{dir}: {left} damaged rows that cannot be mended from what the store holds")]
+    #[error("{dir}: {left} damaged rows are left; importing an archive of their heights mends values and certificates")]
     Left { dir: PathBuf, left: u64 },
     #[error("{dir}: {blobs} blobs could not be checked, is there too little memory?")]
     Unchecked { dir: PathBuf, blobs: u64 },

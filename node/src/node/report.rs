@@ -186,6 +186,7 @@ fn sync_stall(blocked: &Blocked) -> Stall {
             Stall::new(StallReason::RateLimitedByPeers, detail)
         }
         Blocked::BufferFull => Stall::new(StallReason::BufferFull, "received data waits for verification or the disk"),
+        Blocked::OwnTrouble => Stall::new(StallReason::DiskSlow, "the disk does not take what arrived; see the log"),
         Blocked::ImporterBehind => Stall::new(StallReason::ImporterBehind, "stored data is as far ahead as allowed"),
     }
 }

@@ -31,10 +31,10 @@ fn what_is_exported_is_imported() {
         let archive = export(&place, &from, compression);
         let to = CHAIN.init(&place, compression);
         let said = place.succeed(&["import", "--dir", &to, &archive]);
-        assert!(said.contains("new blobs     8\n") && said.contains("available     5\n"), "{said}");
+        assert!(said.contains("new blobs      8\n") && said.contains("available      5\n"), "{said}");
         CHAIN.assert_held(&to, 5);
         let again = place.succeed(&["import", "--dir", &to, &archive]);
-        assert!(again.contains("new blobs     0\n"), "{again}");
+        assert!(again.contains("new blobs      0\n"), "{again}");
     }
     assert!(!names(&place).iter().any(|name| name.contains("partial")), "{:?}", names(&place));
 }

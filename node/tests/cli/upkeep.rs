@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use lapis_protocol_spec::encode;
 use lapis_storage::{Batch, PruneOptions};
 
 use crate::{
@@ -86,7 +87,31 @@ fn what_is_repaired_is_missing_and_can_be_brought_back() {
     assert_eq!(stats["incomplete"], serde_json::json!([[2, 2], [4, 4]]));
 
     let out = place.succeed(&["import", "--dir", &dir, &archive]);
-    assert!(out.contains("new payloads  1\n") && out.contains("new blobs     1\n"), "{out}");
+    assert!(out.contains("new payloads   1\n") && out.contains("new blobs      1\n"), "{out}");
+    CHAIN.assert_held(&dir, 5);
+}
+
+#[test]
+fn values_and_certificates_come_back_from_an_archive() {
+    let place = Place::new();
+    let from = CHAIN.filled(&place, "from", 5, 5);
+    let archive = place.path("a.lapis");
+    place.succeed(&["export", "--dir", &from, "--range", "1..5", "--out", &archive]);
+    let dir = CHAIN.filled(&place, "node", 5, 5);
+    flip(&dir, &encode(&CHAIN.blocks[0].decided.value)[100..200]);
+    flip(&dir, &encode(&CHAIN.blocks[2].decided.value)[100..200]);
+    flip(&dir, &encode(&CHAIN.blocks[3].decided.certificate)[100..200]);
+
+    let out = said(&["verify", "--dir", &dir], 1);
+    for (table, height) in [("values", 1), ("values", 3), ("certificates", 4)] {
+        assert!(out.contains(&format!("damaged row in table {table}, height {height}, index 0")), "{out}");
+    }
+    let out = said(&["verify", "--dir", &dir, "--repair"], 1);
+    assert!(out.contains("left        3\n"), "{out}");
+
+    let out = place.succeed(&["import", "--dir", &dir, &archive]);
+    assert!(out.contains("mended values  3\n") && out.contains("new values     0\n"), "{out}");
+    said(&["verify", "--dir", &dir, "--deep"], 0);
     CHAIN.assert_held(&dir, 5);
 }
 

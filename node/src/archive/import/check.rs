@@ -36,8 +36,8 @@ pub(super) fn run(
 type Place = (u64, Option<u64>);
 
 fn check(kzg: &Kzg, threads: NonZeroUsize, group: Group, faults: &mut Vec<(Place, ImportError)>) -> Checked {
-    let Group { sets, values, payloads, blobs, heights, bytes: _ } = group;
-    let mut checked = Checked { sets, values, heights, ..Checked::default() };
+    let Group { sets, values, payloads, blobs, heights, mended, bytes: _ } = group;
+    let mut checked = Checked { sets, values, heights, mended, ..Checked::default() };
     let outcome = check_blobs(kzg, threads, blobs);
     for payload in payloads {
         let height = payload.height;

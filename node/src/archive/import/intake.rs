@@ -3,7 +3,7 @@
 use std::{io::Read, mem, sync::mpsc::SyncSender};
 
 use lapis_protocol_spec::{
-    BlobSidecar, Bytes32, ChainLink, DecidedValue, IdentifiedValue, Matched, PayloadEnvelope, ValidatorSet,
+    BlobSidecar, Bytes32, ChainLink, DecidedValue, IdentifiedValue, Matched, PayloadEnvelope, ValidatorSet, Verified,
     archive::{Event, Header},
 };
 use lapis_storage::{Store, StoreError};
@@ -124,8 +124,13 @@ impl<'a> Intake<'a> {
     }
 
     /// A value that should be in the store: compared, not verified. `None` if it is from before the store's beginning.
-    fn known(&self, decided: DecidedValue) -> Result<Option<Current>, ImportError> {
+    fn known(&mut self, decided: DecidedValue) -> Result<Option<Current>, ImportError> {
         let height = decided.value.height;
+        let reader = self.store.reader()?;
+        match reader.decided_value(height) {
+            Err(StoreError::Damaged(_)) => self.mend(decided.clone())?,
+            result => drop(result?),
+        }
         let Some(value) = self.store.reader()?.identified_value(height)? else { return Ok(None) };
         if decided.value.id() != *value.id() {
             return Err(ImportError::Untrue { height, fault: ItemFault::OtherValue { held: *value.id() } });
@@ -138,23 +143,45 @@ impl<'a> Intake<'a> {
         Ok(Some(Current { value, wants }))
     }
 
+    /// A value or certificate whose row is damaged: written again, once the archive's has been verified against the value
+    /// before it.
+    fn mend(&mut self, decided: DecidedValue) -> Result<(), ImportError> {
+        let height = decided.value.height;
+        let parent = height.saturating_sub(1);
+        let tip = match self.store.reader()?.identified_value(parent)? {
+            Some(value) => ChainLink::after(value.value(), *value.id()),
+            // With a parent below the store's beginning, the certificate finds that this is not the link.
+            None => ChainLink::genesis(self.chain.genesis()),
+        };
+        let verified = self.verify(decided, &tip)?;
+        self.group.mended += u64::from(self.store.mend_decided(&verified)?);
+        Ok(())
+    }
+
     /// A value that must attach to the tip.
     fn successor(&mut self, decided: DecidedValue) -> Result<Current, ImportError> {
-        let height = decided.value.height;
-        let untrue = |fault| ImportError::Untrue { height, fault };
-        let root = self.tip.next_validators_root;
-        let Some(signers) = self.set(&root)? else { return Err(untrue(ItemFault::UnknownSet(root))) };
-        let max_blobs = self.chain.genesis().max_blobs_per_block;
-        let verified = decided.verify(self.chain.id(), max_blobs, &self.tip, &signers);
-        let verified = verified.map_err(|fault| untrue(fault.into()))?;
+        let (height, tip) = (decided.value.height, self.tip);
+        let verified = self.verify(decided, &tip)?;
         self.tip = ChainLink::after(&verified.value, *verified.value_id());
-        let next = self.tip.next_validators_root;
-        self.signers = if next == root { Some((root, signers)) } else { self.set(&next)?.map(|set| (next, set)) };
         let value = IdentifiedValue::from(&verified);
         let blobs = if height < self.store.blob_floor() { WantedBlobs::These(Vec::new()) } else { WantedBlobs::All };
         self.group.bytes += value_bytes(&verified);
         self.group.values.push(verified);
         Ok(Current { value, wants: Wants { payload: true, blobs } })
+    }
+
+    /// Verifies that a value attaches to `tip`, and looks for the set that signs the one after it.
+    fn verify(&mut self, decided: DecidedValue, tip: &ChainLink) -> Result<Verified<DecidedValue>, ImportError> {
+        let height = decided.value.height;
+        let untrue = |fault| ImportError::Untrue { height, fault };
+        let root = tip.next_validators_root;
+        let Some(signers) = self.set(&root)? else { return Err(untrue(ItemFault::UnknownSet(root))) };
+        let max_blobs = self.chain.genesis().max_blobs_per_block;
+        let verified = decided.verify(self.chain.id(), max_blobs, tip, &signers);
+        let verified = verified.map_err(|fault| untrue(fault.into()))?;
+        let next = verified.value.next_validators_root;
+        self.signers = if next == root { Some((root, signers)) } else { self.set(&next)?.map(|set| (next, set)) };
+        Ok(verified)
     }
 
     /// The set with this root, which a certified value names: in the store, or offered by the archive.

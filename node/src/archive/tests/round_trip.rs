@@ -12,8 +12,8 @@ fn what_is_exported_is_imported() {
         let stored = Stored::new(&made.chain);
         let outcome = stored.import(made, archive.as_slice());
         assert!(outcome.error.is_none(), "{:?}", outcome.error);
-        let Imported { heights, values, payloads, blobs, bytes } = outcome.imported;
-        assert_eq!((heights, values, payloads, blobs), (6, 6, 6, 9));
+        let Imported { heights, values, mended, payloads, blobs, bytes } = outcome.imported;
+        assert_eq!((heights, values, mended, payloads, blobs), (6, 6, 0, 6, 9));
         assert!(bytes > 9 * 131_072);
         made.assert_whole(&stored);
 

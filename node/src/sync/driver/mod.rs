@@ -138,7 +138,11 @@ impl SyncEngine {
                 },
                 Some(event) = self.pipeline.events.recv() => self.on_pipeline(event).await?,
                 Some(fetched) = self.fetches.join_next() => self.on_fetched(fetched?).await?,
-                Some(committed) = self.commits.join_next() => self.on_committed(committed??).await,
+                Some(committed) = self.commits.join_next() => {
+                    if let Some(committed) = self.unless_it_passes(committed?)? {
+                        self.on_committed(committed).await;
+                    }
+                }
                 Some(judged) = self.judgements.join_next() => self.on_judged(judged??).await,
                 Some(height) = self.parts.repaired.recv() => self.scheduler.reload_from(height),
                 Ok(()) = watermarks.changed() => {
@@ -156,6 +160,18 @@ impl SyncEngine {
             self.advance().await?;
         }
         self.stop().await
+    }
+
+    /// A disk that is full or fails for a moment stops the intake for a moment; the node goes on with what it can read.
+    fn unless_it_passes<T>(&mut self, result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+        match result {
+            Err(error) if error.may_pass() => {
+                tracing::warn!(%error, "the store cannot take data now");
+                self.scheduler.hold(Instant::now());
+                Ok(None)
+            }
+            result => result.map(Some),
+        }
     }
 
     /// One look at what to do next is enough for all that has happened meanwhile.
@@ -200,7 +216,7 @@ impl SyncEngine {
                 self.progress.moved(now);
                 self.parts.feed.refresh();
             }
-            PipelineEvent::NotStored { items, error } if error.is_fatal() => {
+            PipelineEvent::NotStored { items, error } if error.is_fatal() && !error.may_pass() => {
                 tracing::error!(items = items.len(), %error, "verified data could not be stored");
                 return Err(error.into());
             }
@@ -235,8 +251,10 @@ impl SyncEngine {
         }
         if let Some(set) = validator_set {
             let store = self.parts.store.clone();
-            tokio::task::spawn_blocking(move || store.insert_validator_set(&set)).await??;
-            self.scheduler.have_validator_set();
+            let stored = tokio::task::spawn_blocking(move || store.insert_validator_set(&set)).await?;
+            if self.unless_it_passes(stored)?.is_some() {
+                self.scheduler.have_validator_set();
+            }
         }
         let asked = self.scheduler.finished(id, &report, Instant::now());
         if let Some((_, heights)) = asked
@@ -324,7 +342,10 @@ impl SyncEngine {
                 self.scheduler.hold(Instant::now());
                 return Ok(());
             }
-            Err(error) => return Err(error.into()),
+            result => match self.unless_it_passes(result)? {
+                Some(missing) => missing,
+                None => return Ok(()),
+            },
         };
         let last = missing.last().filter(|_| missing.len() >= most).map(|gap| gap.height);
         let missing = missing

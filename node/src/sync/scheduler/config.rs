@@ -56,6 +56,8 @@ pub enum Blocked {
     PeersBusy(Range<Height>),
     /// The byte budget is used up by what waits for verification or the store.
     BufferFull,
+    /// Our own disk or memory did not take what arrived: nothing is asked for until that had time to pass.
+    OwnTrouble,
     /// Import is too far behind.
     ImporterBehind,
 }

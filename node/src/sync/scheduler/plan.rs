@@ -28,6 +28,10 @@ impl Scheduler {
             return actions;
         }
         self.blocked = None;
+        if self.held_until.is_some_and(|until| now < until) {
+            self.blocked = Some(Blocked::OwnTrouble);
+            return actions;
+        }
         self.poll_validator_set(now, rng, &mut actions);
         if self.config.follow {
             self.poll_values(now, rng, &mut actions);
@@ -71,10 +75,6 @@ impl Scheduler {
     }
 
     fn poll_data(&mut self, now: Instant, rng: &mut impl Rng, actions: &mut Vec<Action>) {
-        if self.held_until.is_some_and(|until| now < until) {
-            self.blocked = Some(Blocked::BufferFull);
-            return;
-        }
         let mut unserved: Option<(Kind, Range<Height>)> = None;
         if let Some(first) = self.data.first()
             && !self.book.anyone_is_free(&DATA_METHODS, now)
