@@ -6,7 +6,7 @@ use lapis_protocol_spec::{
     BlobSidecar, Bytes32, ChainLink, DecidedValue, IdentifiedValue, Matched, PayloadEnvelope, ValidatorSet, Verified,
     archive::{Event, Header},
 };
-use lapis_storage::{Store, StoreError};
+use lapis_storage::{Damage, Store, StoreError};
 
 use super::{Group, ImportError, ItemFault};
 use crate::{archive::ArchiveReader, chain::Chain};
@@ -128,7 +128,7 @@ impl<'a> Intake<'a> {
         let height = decided.value.height;
         let reader = self.store.reader()?;
         match reader.decided_value(height) {
-            Err(StoreError::Damaged(_)) => self.mend(decided.clone())?,
+            Err(StoreError::Damaged(damage)) => self.mend(decided.clone(), damage)?,
             result => drop(result?),
         }
         let Some(value) = self.store.reader()?.identified_value(height)? else { return Ok(None) };
@@ -145,13 +145,14 @@ impl<'a> Intake<'a> {
 
     /// A value or certificate whose row is damaged: written again, once the archive's has been verified against the value
     /// before it.
-    fn mend(&mut self, decided: DecidedValue) -> Result<(), ImportError> {
+    fn mend(&mut self, decided: DecidedValue, damage: Damage) -> Result<(), ImportError> {
         let height = decided.value.height;
         let parent = height.saturating_sub(1);
         let tip = match self.store.reader()?.identified_value(parent)? {
             Some(value) => ChainLink::after(value.value(), *value.id()),
-            // With a parent below the store's beginning, the certificate finds that this is not the link.
-            None => ChainLink::genesis(self.chain.genesis()),
+            None if parent == 0 => ChainLink::genesis(self.chain.genesis()),
+            // The first value of a store that began elsewhere: what it attaches to is not held.
+            None => return Err(StoreError::from(damage).into()),
         };
         let verified = self.verify(decided, &tip)?;
         self.group.mended += u64::from(self.store.mend_decided(&verified)?);
