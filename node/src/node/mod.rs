@@ -75,8 +75,13 @@ pub enum StartError {
     #[error("{0}")]
     Http(#[from] http::BindError),
     /// The store cannot be opened.
-    #[error("{0}")]
-    Open(#[from] OpenError),
+    #[error("{path}: {source}")]
+    Open {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: OpenError,
+    },
     /// The store cannot be read.
     #[error("the store cannot be read: {0}")]
     Store(#[from] StoreError),
@@ -185,13 +190,15 @@ impl Parts {
             true => Some(http::bind(&options.config.http).await?),
             false => None,
         };
-        // The store is created only after all sockets are bound, and nobody is answered before it is there.
+        // A store that is there is opened first: whether this directory is free is the first thing to know. A new one is
+        // created only after all sockets are bound, and nobody is answered before it is there.
+        let existing = options.store_path.exists().then(|| open_store(&options)).transpose()?;
         let provider = Arc::new(LateProvider::default());
         let (network_config, chain) = (settings::network(&options.config), &options.chain);
         let (mut service, network, events) =
             Service::new(network_config, &options.keypair, *chain.id(), provider.clone(), &mut registry)?;
         service.bind().await?;
-        let store = Store::open(&options.store_path, chain.genesis(), settings::store(&options.config))?;
+        let store = existing.map_or_else(|| open_store(&options), Ok)?;
         let feed = WatermarkFeed::new(store.clone());
         let (repairer, repairs, repaired) = Repairer::new(store.clone(), feed.clone(), metrics.clone());
         provider.set(StoreProvider::new(store.clone(), repairs.clone()));
@@ -330,6 +337,12 @@ impl Inner {
         );
         supervisor.spawn(Stage::Intake, "sync", |stop| sync.run(stop));
     }
+}
+
+fn open_store(options: &NodeOptions) -> Result<Store, StartError> {
+    let path = &options.store_path;
+    let opened = Store::open(path, options.chain.genesis(), settings::store(&options.config));
+    opened.map_err(|source| StartError::Open { path: path.clone(), source })
 }
 
 /// The configured engine, at the head that the store kept for it.
