@@ -12,7 +12,7 @@ RUN mkdir /skeleton \
     && find . \( -name Cargo.toml -o -name Cargo.lock -o -name '*.rs' \) -exec cp --parents {} /skeleton \; \
     && find /skeleton -name '*.rs' -exec truncate --size=0 {} +
 
-# The slim image carries gcc and the C library's headers, which c-kzg, blst, aws-lc and ring are compiled with.
+# The slim image carries gcc and the C library's headers, which c-kzg, blst, zstd, aws-lc and ring are compiled with.
 FROM rust:1.95-slim-bookworm AS builder
 WORKDIR /src
 COPY --from=skeleton /skeleton .
