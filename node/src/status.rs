@@ -110,7 +110,7 @@ pub enum StallReason {
     VerificationQueueFull,
     /// The memory allowed for received data is used up.
     BufferFull,
-    /// Verified data waits for the disk.
+    /// The disk is full or fails: it did not take what arrived.
     DiskSlow,
     /// A row of the next height to import is damaged and not mended yet.
     StoreDamaged,

@@ -63,7 +63,7 @@ pub struct DevnetArgs {
     /// Where to put the nodes' directories and devnet.json; a temporary place if not given
     #[arg(long, value_name = "DIR", env = "LAPIS_DEVNET_DIR")]
     pub dir: Option<PathBuf>,
-    /// Number of validators
+    /// Number of validators, at most 32
     #[arg(long, value_name = "N", default_value_t = 4, env = "LAPIS_DEVNET_VALIDATORS",
         value_parser = RangedU64ValueParser::<u16>::new().range(1..=MAX_VALIDATORS as u64))]
     pub validators: u16,

@@ -54,7 +54,7 @@ pub struct VerifyArgs {
 pub enum DbCommand {
     /// Print what is in a store and what it takes
     Stats(StatsArgs),
-    /// Move what a store holds together and give free space back to the disk
+    /// Move what a store holds together and give free space back to the disk; no node may run on it
     Compact(DirArgs),
 }
 
@@ -75,9 +75,9 @@ pub struct StatsArgs {
 /// The compressions that archives have, as they are typed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Packing {
-    /// zstd
+    /// A zstd frame for each height
     Zstd,
-    /// None
+    /// No compression
     None,
 }
 

@@ -81,8 +81,8 @@ group! {
 }
 
 group! {
-    /// Requests and bytes per second. "serve" is what peers get from us, "fetch" is what we get from them. Who is over a
-    /// limit waits; nothing is refused.
+    /// Requests and bytes per second. "serve" is what peers get from us, "fetch" is what we get from them. Who is over
+    /// a limit waits; nothing is refused.
     pub struct LimitsConfig {
         /// Requests per second that one peer is answered.
         pub serve_requests_per_peer: NonZeroU32 = nonzero!(NonZeroU32, 64),
@@ -100,7 +100,8 @@ group! {
 group! {
     /// Fetching what other nodes have.
     pub struct SyncConfig {
-        /// Most bytes in memory that were received and are not stored yet. Reading from peers pauses at it.
+        /// Most bytes of payloads and blobs that are asked for or received and not stored yet. Nothing more is asked
+        /// for while they are used up. At least 32 MiB, the largest payload.
         pub max_buffered_bytes: ByteSize = ByteSize::mib(64),
         /// Most heights that are stored ahead of import.
         pub max_heights_ahead: NonZeroU64 = nonzero!(NonZeroU64, 1000),
@@ -123,14 +124,14 @@ group! {
         /// Of the Soma design, without effect: commits are not broadcast. Who follows them reads the newest watermark,
         /// which cannot overflow.
         pub synced_commit_broadcast_channel_capacity: NonZeroUsize = nonzero!(NonZeroUsize, 50),
-        /// Of the Soma design, without effect: a peer's news wakes the sync at once, and a peer that did not have what it
-        /// was asked for is left alone for a time that grows with each failure.
+        /// Of the Soma design, without effect: a peer's news wakes the sync at once, and a peer that did not have what
+        /// it was asked for is left alone for a time that grows with each failure.
         pub wait_interval_when_no_peer_to_sync_content: Duration = Duration::from_secs(1),
         /// Of the Soma design, without effect: an exchange may take as long as it makes progress. first_chunk_timeout
         /// and progress_timeout replace it.
         pub timeout: Duration = Duration::from_secs(30),
-        /// Of the Soma design, without effect: requests for decided values are sized by the bytes that these take, up to
-        /// the 128 heights that the protocol allows.
+        /// Of the Soma design, without effect: requests for decided values are sized by the bytes that these take, up
+        /// to the 128 heights that the protocol allows.
         pub commit_sync_batch_size: NonZeroU64 = nonzero!(NonZeroU64, 100),
     }
 }
@@ -138,9 +139,9 @@ group! {
 group! {
     /// Checking blobs against their commitments (KZG), on threads of its own.
     pub struct VerifyConfig {
-        /// Threads; 0 is one per core.
+        /// Threads, at most 1024; 0 is one per core.
         pub threads: usize = 0,
-        /// Most blobs that are checked in one batch. Larger batches cost less per blob and take longer.
+        /// Most blobs that are checked in one batch, at most 1024. Up to some 64 a larger batch costs less per blob.
         pub batch: NonZeroUsize = nonzero!(NonZeroUsize, 64),
     }
 }
@@ -148,9 +149,9 @@ group! {
 group! {
     /// The store.
     pub struct StorageConfig {
-        /// Memory for the database's cache.
+        /// Memory for the database's cache, at least 1 MiB.
         pub cache: ByteSize = ByteSize::mib(64),
-        /// Most bytes of payloads and blobs whose value is not decided yet.
+        /// Most bytes of payloads and blobs whose value is not decided yet: at least the blobs of one height.
         pub undecided_cap: ByteSize = ByteSize::gib(1),
         /// How long they are kept.
         pub undecided_ttl: Duration = Duration::from_secs(600),
@@ -207,9 +208,9 @@ group! {
 group! {
     /// The constants that blobs are verified with. Ethereum's are built in; a chain may have its own.
     pub struct TrustedSetupConfig {
-        /// A file in the JSON format of the consensus specs.
+        /// A file in the JSON format of the consensus specs. Set together with sha256.
         pub path: Option<PathBuf> = None,
-        /// The sha256 that the file must have.
+        /// The sha256 that the file must have. Set together with path.
         pub sha256: Option<Bytes32> = None,
     }
 }

@@ -33,7 +33,7 @@ use self::{
     values::ValuesLane,
 };
 
-/// How long no data is asked for after it could not be stored.
+/// How long nothing is asked for after something could not be checked or stored.
 const HOLD: Duration = Duration::from_secs(1);
 
 /// An exchange that the scheduler asked for.
@@ -56,7 +56,7 @@ pub struct Scheduler {
     imported: Height,
     /// Highest height of which a certificate was seen.
     certified: Height,
-    /// No data is asked for before this: our own disk or memory needs a pause.
+    /// Nothing is asked for before this: our own disk or memory needs a pause.
     held_until: Option<Instant>,
     wanted_set: Option<Bytes32>,
     set_in_flight: bool,
@@ -216,7 +216,7 @@ impl Scheduler {
         self.hold(now);
     }
 
-    /// Asks for no data for a moment.
+    /// Asks for nothing for a moment.
     pub fn hold(&mut self, now: Instant) {
         self.held_until = Some(now + HOLD);
     }
