@@ -1,5 +1,6 @@
 //! A node put together: store, network, sync, import, pruning and HTTP, started in order and stopped in order.
 
+mod catch_up;
 mod report;
 mod settings;
 
@@ -13,8 +14,8 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use self::report::Reporter;
 pub use self::settings::{SetupError, load_kzg};
+use self::{catch_up::CatchUpLog, report::Reporter};
 use crate::{
     chain::Chain,
     config::{Config, EngineKind},
@@ -263,6 +264,7 @@ impl Parts {
             status,
             peers,
             traffic: (0, 0),
+            catch_up: CatchUpLog::default(),
         };
         let views = http::Views { registry: Arc::new(self.registry), status: handle.status.clone(), peers: peers_view };
         supervisor.spawn(Stage::Outside, "network", |stop| self.service.run(stop));

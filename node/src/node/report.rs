@@ -11,6 +11,7 @@ use lapis_storage::{Store, Watermarks};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::catch_up::{CatchUpLog, Line, Position};
 use crate::{
     chain::Chain,
     feed::WatermarkFeed,
@@ -39,6 +40,7 @@ pub(super) struct Reporter {
     pub(super) peers: watch::Sender<Vec<PeerView>>,
     /// Bytes received and sent in exchanges with the peers that are known now.
     pub(super) traffic: (u64, u64),
+    pub(super) catch_up: CatchUpLog,
 }
 
 /// Verified blobs at a moment, for a rate.
@@ -112,6 +114,7 @@ impl Reporter {
         let stall = import_stall(&import).or_else(|| sync.stall.as_ref().map(sync_stall));
         self.metrics.sync.stalled(stall.as_ref());
         let (bytes_in, bytes_out) = self.traffic;
+        self.log_catch_up(marks, &sync);
         let behind = sync.target.saturating_sub(marks.imported);
         self.status.send_modify(|status| {
             status.addresses = self.network.listen_addresses();
@@ -138,6 +141,39 @@ impl Reporter {
             status.uptime_seconds = uptime.as_secs();
         });
     }
+}
+
+impl Reporter {
+    fn log_catch_up(&mut self, marks: Watermarks, sync: &SyncView) {
+        let position = Position {
+            imported: marks.imported,
+            target: sync.target,
+            verified_blobs: self.metrics.pipeline.verified_blobs(),
+            stored_bytes: self.metrics.pipeline.stored_bytes(),
+        };
+        match self.catch_up.look(position, Instant::now()) {
+            Some(Line::Behind { percent, left, blobs_per_second, bytes_per_second }) => tracing::info!(
+                imported = marks.imported,
+                available = marks.available,
+                target = sync.target,
+                percent,
+                left = %left.map_or_else(|| "unknown".to_owned(), whole_seconds),
+                blobs_per_second,
+                mib_per_second = bytes_per_second / (1024 * 1024),
+                peers = sync.peers,
+                buffered_mib = sync.buffered_bytes / (1024 * 1024),
+                "catching up"
+            ),
+            Some(Line::Done { heights, blobs, took }) => {
+                tracing::info!(imported = marks.imported, heights, blobs, ?took, "caught up");
+            }
+            None => {}
+        }
+    }
+}
+
+fn whole_seconds(time: Duration) -> String {
+    humantime::format_duration(Duration::from_secs(time.as_secs())).to_string()
 }
 
 fn not_ready(behind: u64, peers: usize, stall: Option<&Stall>) -> Vec<String> {
@@ -186,7 +222,7 @@ fn sync_stall(blocked: &Blocked) -> Stall {
             Stall::new(StallReason::RateLimitedByPeers, detail)
         }
         Blocked::BufferFull => Stall::new(StallReason::BufferFull, "received data waits for verification or the disk"),
-        Blocked::OwnTrouble => Stall::new(StallReason::DiskSlow, "the disk does not take what arrived; see the log"),
+        Blocked::OwnTrouble => Stall::new(StallReason::DiskSlow, "this machine did not take what arrived; see the log"),
         Blocked::ImporterBehind => Stall::new(StallReason::ImporterBehind, "stored data is as far ahead as allowed"),
     }
 }

@@ -30,16 +30,19 @@ pub struct SyncView {
 pub(super) struct Progress {
     last: Watermarks,
     moved: Instant,
+    /// The last reason since something moved: between two attempts there is none, and the old one still holds.
+    reason: Option<Blocked>,
 }
 
 impl Progress {
     pub(super) fn new(watermarks: Watermarks, now: Instant) -> Self {
-        Self { last: watermarks, moved: now }
+        Self { last: watermarks, moved: now, reason: None }
     }
 
     /// Something was stored or committed, whether or not a watermark moved.
     pub(super) fn moved(&mut self, now: Instant) {
         self.moved = now;
+        self.reason = None;
     }
 
     /// The reason to show, if there has been no progress for too long.
@@ -52,15 +55,18 @@ impl Progress {
     ) -> Option<Blocked> {
         if watermarks != self.last {
             self.last = watermarks;
-            self.moved = now;
+            self.moved(now);
         }
         let behind = watermarks.available < target.max(watermarks.decided);
         if !behind {
-            self.moved = now;
+            self.moved(now);
+        }
+        if let Some(blocked) = blocked {
+            self.reason = Some(blocked.clone());
         }
         let stalled = now.saturating_duration_since(self.moved) >= STALL_AFTER;
         // A peer may claim any height, the highest number included.
         let wanted = || watermarks.available.saturating_add(1)..target.saturating_add(1);
-        stalled.then(|| blocked.cloned().unwrap_or_else(|| Blocked::NoPeerHas(wanted())))
+        stalled.then(|| self.reason.clone().unwrap_or_else(|| Blocked::NoPeerHas(wanted())))
     }
 }
