@@ -98,7 +98,8 @@ group! {
 }
 
 group! {
-    /// Fetching what other nodes have.
+    /// Fetching what other nodes have. Some keys are of an earlier design, Soma, so that its configurations load; where
+    /// another mechanism took a key's place, the key says which.
     pub struct SyncConfig {
         /// Most bytes of payloads and blobs that are asked for or received and not stored yet. Nothing more is asked
         /// for while they are used up. At least 32 MiB, the largest payload.

@@ -111,7 +111,8 @@ impl Reporter {
     fn renew_status(&mut self, marks: Watermarks, blobs_per_second: u64, uptime: Duration) {
         let sync = self.sync.borrow().clone();
         let import = self.import.borrow().clone();
-        let stall = import_stall(&import).or_else(|| sync.stall.as_ref().map(sync_stall));
+        let stall =
+            import_stall(&import).or_else(|| sync.stall.as_ref().map(|blocked| sync_stall(blocked, sync.verifying)));
         self.metrics.sync.stalled(stall.as_ref());
         let (bytes_in, bytes_out) = self.traffic;
         self.log_catch_up(marks, &sync);
@@ -210,7 +211,7 @@ fn import_stall(state: &ImportState) -> Option<Stall> {
     Some(Stall::new(reason, engine_state(state)))
 }
 
-fn sync_stall(blocked: &Blocked) -> Stall {
+fn sync_stall(blocked: &Blocked, verifying: bool) -> Stall {
     match blocked {
         Blocked::NoPeers => Stall::new(StallReason::NoPeers, "no peer of this chain is connected"),
         Blocked::NoPeerHas(heights) => {
@@ -221,7 +222,10 @@ fn sync_stall(blocked: &Blocked) -> Stall {
             let detail = format!("peers that have {}..{} do not deliver", heights.start, heights.end.saturating_sub(1));
             Stall::new(StallReason::RateLimitedByPeers, detail)
         }
-        Blocked::BufferFull => Stall::new(StallReason::BufferFull, "received data waits for verification or the disk"),
+        Blocked::BufferFull if verifying => {
+            Stall::new(StallReason::VerificationQueueFull, "received data waits for verification")
+        }
+        Blocked::BufferFull => Stall::new(StallReason::BufferFull, "the memory for received data is used up"),
         Blocked::OwnTrouble => Stall::new(StallReason::DiskSlow, "this machine did not take what arrived; see the log"),
         Blocked::ImporterBehind => Stall::new(StallReason::ImporterBehind, "stored data is as far ahead as allowed"),
     }

@@ -366,6 +366,7 @@ impl SyncEngine {
             peers: self.scheduler.peers(),
             buffered_bytes: self.scheduler.buffered_bytes(),
             in_flight: self.scheduler.in_flight(),
+            verifying: self.pipeline.entrance.is_verifying(),
             stall,
         };
         self.parts.metrics.sync.view(&view);

@@ -21,6 +21,8 @@ pub struct SyncView {
     pub buffered_bytes: u64,
     /// Exchanges in flight.
     pub in_flight: usize,
+    /// Whether received data waits for verification or is in it.
+    pub verifying: bool,
     /// Why nothing moves, if nothing has moved for a while.
     pub stall: Option<Blocked>,
 }

@@ -124,6 +124,11 @@ pub(super) struct Entrance {
 pub(super) struct PipelineClosed;
 
 impl Entrance {
+    /// Whether anything is between here and the writer.
+    pub(super) fn is_verifying(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
     /// Hands an item over; waits while the queue is full. Cancel-safe: a cancelled call hands nothing over.
     pub(super) async fn send(&self, received: Received) -> Result<(), PipelineClosed> {
         let permit = self.queue.reserve().await.map_err(|_| PipelineClosed)?;
