@@ -157,6 +157,8 @@ impl FetchTask {
             self.fetched.report.bytes += value_bytes(&decided);
             self.fetched.values.push(*decided);
             if self.fetched.report.bytes >= MAX_VALUES_BYTES {
+                // We stop; that says nothing of what the peer holds.
+                self.fetched.report.outcome = Outcome::Local;
                 break;
             }
         }

@@ -363,3 +363,19 @@ fn two_boasters_among_five_do_not_move_the_target() {
     }
     assert_eq!(bench.scheduler.target(), 10);
 }
+
+#[test]
+fn a_range_of_values_that_we_cut_short_does_not_shrink_the_claim() {
+    let mut bench = Bench::new(SchedulerConfig::default(), 0);
+    let peer = PeerId::random();
+    bench.scheduler.peer_status(peer, status(1000));
+    let first = bench.poll();
+    let report = Report { outcome: Outcome::Local, received: HashSet::new(), values: 5, bytes: 5_000_000 };
+    bench.scheduler.finished(first[0].id, &report, bench.now);
+    bench.scheduler.set_decided(5);
+    let next = bench.poll();
+    assert!(
+        next.iter().any(|action| matches!(&action.fetch, Fetch::Values(heights) if heights.start == 6)),
+        "{next:?}"
+    );
+}
