@@ -256,8 +256,7 @@ impl SyncEngine {
                 self.scheduler.have_validator_set();
             }
         }
-        let asked = self.scheduler.finished(id, &report, Instant::now());
-        if let Some((_, heights)) = asked
+        if let Some(heights) = self.scheduler.finished(id, &report, Instant::now())
             && !values.is_empty()
         {
             self.fetched.insert(heights.start, FetchedValues { peer, values });

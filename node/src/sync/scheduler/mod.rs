@@ -221,8 +221,8 @@ impl Scheduler {
         self.held_until = Some(now + HOLD);
     }
 
-    /// An exchange ended. Gives the peer and the range if it was one for values.
-    pub fn finished(&mut self, id: RequestId, report: &Report, now: Instant) -> Option<(PeerId, Range<Height>)> {
+    /// An exchange ended. Gives the range if it was one for values.
+    pub fn finished(&mut self, id: RequestId, report: &Report, now: Instant) -> Option<Range<Height>> {
         let flight = self.flights.remove(&id)?;
         let delivery = Delivery {
             outcome: report.outcome,
@@ -261,8 +261,8 @@ impl Scheduler {
         flight: &Flight,
         report: &Report,
         now: Instant,
-    ) -> Option<(PeerId, Range<Height>)> {
-        let (peer, heights) = self.values.finished(id, report.values, report.bytes)?;
+    ) -> Option<Range<Height>> {
+        let heights = self.values.finished(id, report.values, report.bytes)?;
         let served_to = heights.start.saturating_add(report.values);
         if served_to < heights.end {
             self.book.lacks(&flight.peer, served_to, report.outcome, now);
@@ -270,7 +270,7 @@ impl Scheduler {
                 self.book.shrink_values(&flight.peer, served_to.saturating_sub(1));
             }
         }
-        Some((peer, heights))
+        Some(heights)
     }
 
     /// How often the driver polls without an input: pauses and exclusions end by time.

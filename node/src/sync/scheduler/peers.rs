@@ -96,29 +96,38 @@ impl Peer {
 
     /// Whether the peer claims to hold `kind` at `height`.
     fn claims(&self, kind: Kind, height: Height) -> bool {
-        let (first, last) = match kind {
-            Kind::Values => (self.claims.earliest_value_height, self.claims.decided_height),
-            Kind::Payloads => (self.claims.earliest_payload_height, self.claims.available_height),
-            Kind::Blobs => (self.claims.earliest_blob_height, self.claims.available_height),
+        let last = match kind {
+            Kind::Values => self.claims.decided_height,
+            Kind::Payloads | Kind::Blobs => self.claims.available_height,
         };
-        // 0 stands for "nothing".
-        (first != 0 && first <= height && height <= last) || (self.announced != 0 && height == self.announced)
+        self.keeps(kind, height) && height <= last || (self.announced != 0 && height == self.announced)
     }
 
     /// Whether the peer, by what it has decided and not pruned, may hold parts of `height`.
     fn may_have_parts(&self, kind: Kind, height: Height) -> bool {
+        self.keeps(kind, height) && height <= self.claims.decided_height
+    }
+
+    /// Whether `height` is not below the peer's floor for `kind`.
+    fn keeps(&self, kind: Kind, height: Height) -> bool {
         let first = match kind {
             Kind::Values => self.claims.earliest_value_height,
             Kind::Payloads => self.claims.earliest_payload_height,
             Kind::Blobs => self.claims.earliest_blob_height,
         };
-        first != 0 && first <= height && height <= self.claims.decided_height
+        // 0 stands for "nothing".
+        first != 0 && first <= height
+    }
+
+    /// Whether the peer has just failed to deliver something of `height`.
+    fn lacked_lately(&self, height: Height, now: Instant) -> bool {
+        self.lacks.get(&height).is_some_and(|lack| lack.until > now)
     }
 
     /// Whether it makes sense to ask this peer for `kind` at `height` now.
     pub(super) fn may_serve(&self, kind: Kind, height: Height, now: Instant) -> bool {
         let may_have = self.claims(kind, height) || self.may_have_parts(kind, height);
-        may_have && self.lacks.get(&height).is_none_or(|lack| lack.until <= now)
+        may_have && !self.lacked_lately(height, now)
     }
 
     /// Whether another exchange of `method` may be opened now.
@@ -253,8 +262,7 @@ impl PeerBook {
     ) -> Option<PeerId> {
         let free = |peer: &Peer| peer.is_free(method, now) && (peer.room() >= bytes || peer.in_flight_bytes == 0);
         let among = |serves: fn(&Peer, Kind, Height) -> bool| -> Vec<(&PeerId, &Peer)> {
-            let asked_lately = |peer: &Peer| peer.lacks.get(&height).is_some_and(|lack| lack.until > now);
-            let fits = |peer: &Peer| serves(peer, kind, height) && !asked_lately(peer) && free(peer);
+            let fits = |peer: &Peer| serves(peer, kind, height) && !peer.lacked_lately(height, now) && free(peer);
             self.peers.iter().filter(|(_, peer)| fits(peer)).collect()
         };
         let mut candidates = among(Peer::claims);

@@ -69,7 +69,7 @@ impl Scheduler {
             let Some((peer, heights)) = self.values.next(&self.book, now, rng) else { return };
             let bytes = self.values.expected_bytes(heights.end - heights.start);
             let action = self.start(peer, Fetch::Values(heights.clone()), Vec::new(), bytes, now);
-            self.values.started(action.id, peer, heights);
+            self.values.started(action.id, heights);
             actions.push(action);
         }
     }

@@ -264,7 +264,7 @@ fn s1_a_lying_height_does_not_keep_the_node_from_honest_peers() {
             let report = Report { outcome, received: HashSet::new(), values: served, bytes: served * 500 };
             let asked = bench.scheduler.finished(action.id, &report, bench.now);
             if served > 0 {
-                let (_, heights) = asked.unwrap();
+                let heights = asked.unwrap();
                 committed.insert(heights.start..heights.start + served);
                 bench.scheduler.set_decided(committed.contiguous_from(1));
             }

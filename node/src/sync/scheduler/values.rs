@@ -25,7 +25,7 @@ const ASSUMED_VALUE_BYTES: u64 = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct ValuesLane {
     decided: Height,
-    flights: BTreeMap<RequestId, (PeerId, Range<Height>)>,
+    flights: BTreeMap<RequestId, Range<Height>>,
     /// Fetched and not yet committed, as the driver says.
     held: Vec<Range<Height>>,
     value_bytes: u64,
@@ -58,7 +58,7 @@ impl ValuesLane {
     }
 
     fn covered(&self) -> HeightRanges {
-        self.flights.values().map(|(_, heights)| heights).chain(&self.held).cloned().collect()
+        self.flights.values().chain(&self.held).cloned().collect()
     }
 
     /// The next range to ask for and whom, if any.
@@ -80,12 +80,12 @@ impl ValuesLane {
     }
 
     /// A range was asked for.
-    pub(super) fn started(&mut self, id: RequestId, peer: PeerId, heights: Range<Height>) {
-        self.flights.insert(id, (peer, heights));
+    pub(super) fn started(&mut self, id: RequestId, heights: Range<Height>) {
+        self.flights.insert(id, heights);
     }
 
-    /// An exchange ended after `served` values of `bytes` bytes. Returns who was asked, and the range.
-    pub(super) fn finished(&mut self, id: RequestId, served: u64, bytes: u64) -> Option<(PeerId, Range<Height>)> {
+    /// An exchange ended after `served` values of `bytes` bytes. Returns the range.
+    pub(super) fn finished(&mut self, id: RequestId, served: u64, bytes: u64) -> Option<Range<Height>> {
         if let Some(each) = bytes.checked_div(served) {
             self.value_bytes = each.max(1);
         }
