@@ -209,7 +209,28 @@ pub enum CertificateFault {
     },
 }
 
+/// Bytes of an encoded `Value` without commitments.
+const VALUE_FIXED_BYTES: usize = 2 * 8 + 20 + 8 + 7 * 32 + 4;
+/// Bytes of an encoded certificate without signatures.
+const CERTIFICATE_FIXED_BYTES: usize = 8 + 8 + 32 + 4;
+/// Bytes of a commitment in a value.
+const COMMITMENT_BYTES: usize = 48;
+/// Bytes of a signature in a certificate, with its signer's address.
+const COMMIT_SIGNATURE_BYTES: usize = 20 + 64;
+
 impl DecidedValue {
+    /// Bytes of the SSZ encoding, without encoding it.
+    pub fn encoded_len(&self) -> usize {
+        Self::encoded_len_of(self.value.blob_count(), self.certificate.signatures.len())
+    }
+
+    /// Bytes of the SSZ encoding of a value with so many commitments and signatures: two offsets and the parts.
+    pub(crate) const fn encoded_len_of(commitments: usize, signatures: usize) -> usize {
+        let value = VALUE_FIXED_BYTES + COMMITMENT_BYTES * commitments;
+        let certificate = CERTIFICATE_FIXED_BYTES + COMMIT_SIGNATURE_BYTES * signatures;
+        2 * 4 + value + certificate
+    }
+
     /// Checks the certificate alone: it is for this value, and more than two thirds of `signers`, a legal set, signed it.
     ///
     /// This shows that a value was decided, not that it attaches to a chain: enough to forward an announcement, not to

@@ -1,7 +1,7 @@
 //! The nine methods: their protocol ids and the lengths that their messages may have.
 
 use crate::{
-    BlobSidecar, MAX_BLOBS_PER_BLOCK, MAX_REQUEST_HASHES, MAX_REQUEST_HEIGHTS, MAX_REQUEST_SIDECARS,
+    BlobSidecar, DecidedValue, MAX_BLOBS_PER_BLOCK, MAX_REQUEST_HASHES, MAX_REQUEST_HEIGHTS, MAX_REQUEST_SIDECARS,
     MAX_REQUEST_VALUE_IDS, MAX_VALIDATORS, PayloadEnvelope, framing::LengthBounds,
 };
 
@@ -30,13 +30,6 @@ pub enum Method {
 
 /// Bytes of an encoded `Status`: an id, a value id and five heights.
 const STATUS_BYTES: usize = 32 + 8 + 32 + 4 * 8;
-/// Bytes of an encoded `Value` without commitments.
-const VALUE_FIXED_BYTES: usize = 2 * 8 + 20 + 8 + 7 * 32 + 4;
-/// Bytes of an encoded certificate without signatures.
-const CERTIFICATE_FIXED_BYTES: usize = 8 + 8 + 32 + 4;
-/// Bytes of an encoded decided value with neither commitments nor signatures: two offsets and the fixed parts.
-const DECIDED_VALUE_MIN_BYTES: usize = 2 * 4 + VALUE_FIXED_BYTES + CERTIFICATE_FIXED_BYTES;
-
 /// Chunks of the longest answer to a range request that has one chunk a height.
 #[expect(clippy::cast_possible_truncation, reason = "a small constant")]
 const MAX_HEIGHT_CHUNKS: usize = MAX_REQUEST_HEIGHTS as usize;
@@ -104,8 +97,8 @@ impl Method {
             Self::Ping => LengthBounds::fixed(8),
             Self::Goodbye => LengthBounds::fixed(0),
             Self::DecidedValuesByRange => LengthBounds::between(
-                DECIDED_VALUE_MIN_BYTES,
-                DECIDED_VALUE_MIN_BYTES + 48 * MAX_BLOBS_PER_BLOCK + 84 * MAX_VALIDATORS,
+                DecidedValue::encoded_len_of(0, 0),
+                DecidedValue::encoded_len_of(MAX_BLOBS_PER_BLOCK, MAX_VALIDATORS),
             ),
             Self::ValidatorSetByRoot => LengthBounds::between(4, 4 + 40 * MAX_VALIDATORS),
             Self::PayloadsByRange | Self::PayloadsByRoot => {

@@ -154,7 +154,7 @@ impl FetchTask {
             let WireItem::DecidedValue(decided) = item else { return Err(FetchError::OtherItem) };
             matcher.accept(&decided)?;
             self.fetched.report.values += 1;
-            self.fetched.report.bytes += value_bytes(&decided);
+            self.fetched.report.bytes += decided.encoded_len() as u64;
             self.fetched.values.push(*decided);
             if self.fetched.report.bytes >= MAX_VALUES_BYTES {
                 // We stop; that says nothing of what the peer holds.
@@ -247,11 +247,6 @@ impl FetchTask {
         self.fetched.report.bytes += bytes;
         Ok(())
     }
-}
-
-/// Bytes of a decided value on the wire, near enough for flow control.
-fn value_bytes(decided: &DecidedValue) -> u64 {
-    332 + 48 * decided.value.blob_count() as u64 + 84 * decided.certificate.signatures.len() as u64
 }
 
 /// The largest envelope that any of `values` can have: certified where there are no execution requests.

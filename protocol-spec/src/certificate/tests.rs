@@ -376,3 +376,13 @@ fn cheap_checks_come_before_signatures() {
     decided.certificate.signatures[0].signature = Bytes64::ZERO;
     assert_eq!(chain.fault(decided), CertificateFault::Power { signed: 2, total: 4 });
 }
+
+#[test]
+fn encoded_length_is_known_without_encoding() {
+    let chain = Chain::of_four();
+    for (signers, blobs) in [(&[] as &[usize], 0), (&[0, 1, 2], 0), (&[0, 1, 2, 3], 7)] {
+        let mut decided = chain.decide(signers);
+        decided.value.blob_kzg_commitments = vec![crate::Bytes48::ZERO; blobs].try_into().unwrap();
+        assert_eq!(decided.encoded_len(), ssz::encode(&decided).len());
+    }
+}

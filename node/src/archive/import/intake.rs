@@ -166,7 +166,7 @@ impl<'a> Intake<'a> {
         self.tip = ChainLink::after(&verified.value, *verified.value_id());
         let value = IdentifiedValue::from(&verified);
         let blobs = if height < self.store.blob_floor() { WantedBlobs::These(Vec::new()) } else { WantedBlobs::All };
-        self.group.bytes += value_bytes(&verified);
+        self.group.bytes += verified.encoded_len();
         self.group.values.push(verified);
         Ok(Current { value, wants: Wants { payload: true, blobs } })
     }
@@ -219,9 +219,4 @@ impl<'a> Intake<'a> {
         }
         Ok(())
     }
-}
-
-/// Bytes of a value and its certificate, near enough to bound a group.
-fn value_bytes(decided: &DecidedValue) -> usize {
-    512 + 48 * decided.value.blob_count() + 84 * decided.certificate.signatures.len()
 }
