@@ -22,6 +22,7 @@ mod home;
 mod node;
 pub mod peer;
 mod program;
+mod s3;
 mod validators;
 pub mod wire;
 
@@ -34,6 +35,7 @@ pub use self::{
     node::TestNode,
     peer::{ScriptedPeer, fault::Fault},
     program::{Process, Program},
+    s3::S3Server,
     validators::Validators,
 };
 

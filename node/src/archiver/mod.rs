@@ -33,7 +33,11 @@ use crate::{
     feed::WatermarkFeed,
     metrics::Metrics,
     object_archive::{ArchiveName, Checksum, ObjectArchive, ObjectError, UploadError, Uploaded, WriterTag},
+    repair::RepairRequests,
 };
+
+/// How often to look for what has become whole without moving a watermark: heights that were damaged and are mended.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How archives are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +65,8 @@ pub struct Archiver {
     pub writer: WriterTag,
     /// Counters.
     pub metrics: Metrics,
+    /// Where damaged rows are reported.
+    pub repairs: RepairRequests,
     /// Where to tell how it goes.
     pub state: watch::Sender<ArchiverState>,
 }
@@ -142,6 +148,7 @@ impl Archiver {
                 tokio::select! {
                     () = shutdown.cancelled() => return Ok(()),
                     changed = watermarks.changed() => if changed.is_err() { return Ok(()) },
+                    () = tokio::time::sleep(LOOK) => {}
                 }
                 continue;
             };
@@ -176,6 +183,9 @@ impl Archiver {
 
     fn failed(&self, heights: &RangeInclusive<Height>, failure: &Failure, failures: u32, wait: Duration) {
         self.metrics.archiver.failed();
+        if let Failure::Upload(UploadError::Source(WriteError::Store(StoreError::Damaged(damage)))) = failure {
+            self.repairs.report(*damage);
+        }
         let reason = format!("heights {} to {}: {failure}", heights.start(), heights.end());
         tracing::warn!(
             first = heights.start(),

@@ -9,6 +9,7 @@ use crate::{
     archiver::{Archiver, ArchiverState},
     config::ArchiveConfig,
     object_archive::{ObjectArchive, ObjectError, WriterTag},
+    repair::RepairRequests,
     status::ArchiverStatus,
 };
 
@@ -25,7 +26,12 @@ impl Archives {
     }
 
     /// The archiver, if there is something to write to, and the view of it.
-    pub(super) fn archiver(&self, inner: &Inner, peer: &PeerId) -> Option<(Archiver, ArchiverView)> {
+    pub(super) fn archiver(
+        &self,
+        inner: &Inner,
+        peer: &PeerId,
+        repairs: RepairRequests,
+    ) -> Option<(Archiver, ArchiverView)> {
         let archive = self.upload.clone()?;
         let location = archive.location().to_string();
         let (state, view) = watch::channel(ArchiverState::default());
@@ -37,6 +43,7 @@ impl Archives {
             archive,
             writer: WriterTag::of(peer),
             metrics: inner.metrics.clone(),
+            repairs,
             state,
         };
         Some((archiver, ArchiverView { location, state: view }))

@@ -271,7 +271,7 @@ impl Parts {
             store: self.store,
             feed: self.feed,
         };
-        let (archiver, archiver_view) = self.archives.archiver(&inner, &handle.peer_id).unzip();
+        let (archiver, archiver_view) = self.archives.archiver(&inner, &handle.peer_id, self.repairs.clone()).unzip();
         let views = Views { sync, import, archiver: archiver_view };
         let reporter = inner.reporter(self.engine.name(), views, status, peers);
         let pages = http::Views { registry: Arc::new(self.registry), status: handle.status.clone(), peers: peers_view };
