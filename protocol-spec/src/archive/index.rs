@@ -277,3 +277,6 @@ fn check_parts(
     });
     checked.collect()
 }
+
+#[cfg(test)]
+mod tests;
