@@ -11,8 +11,9 @@
 //! frame   ::= kind (1 byte) | length (4 bytes) | content
 //! ```
 //!
-//! A record is stored in parts, and an [`Index`] beside an archive says where each of them is: so that a reader can fetch
-//! the payload or some blobs of a height alone. [`Decoder::of_payload_part`] and [`Decoder::of_sidecar_part`] read them.
+//! A record is stored in parts, and an [`Index`] beside an archive says where each of them is: so that a reader can
+//! fetch the payload or some blobs of a height alone. [`Decoder::of_payload_part`] and [`Decoder::of_sidecar_part`]
+//! read them.
 //!
 //! # Reading
 //! [`HeaderDecoder`] and then [`Decoder`] say how many bytes they want next and are given exactly those. A record is taken
