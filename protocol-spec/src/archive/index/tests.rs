@@ -208,6 +208,15 @@ fn no_byte_can_be_changed_unnoticed() {
 }
 
 #[test]
+fn nothing_may_follow_the_last_record() {
+    let mut content = unsealed(&index(Compression::Zstd, &[0, 2]));
+    let end = content.len();
+    content.push(0);
+    let error = Index::decode(&seal(&content)).unwrap_err();
+    assert!(matches!(error, IndexError { offset, height: None, fault: IndexFault::AfterEnd } if offset == end));
+}
+
+#[test]
 fn an_error_names_byte_and_height() {
     let mut content = unsealed(&index(Compression::None, &[0, 2]));
     let second = content.len() - (5 + 332 + 2 * 48 + 84 + 2 * 4);
