@@ -137,7 +137,7 @@ pub fn write(
     Writer::new(header, sink).run(store, observe, &mut |_, _, _| Ok(()))
 }
 
-/// Writes an archive as [`write`] does, and tells where in it what is.
+/// Writes an archive as [`write()`] does, and tells where in it what is.
 ///
 /// Takes the memory of one item and of the index.
 ///

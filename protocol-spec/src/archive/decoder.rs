@@ -2,8 +2,8 @@
 
 use super::{
     ArchiveError, ArchiveFault, FrameKind, Header, MAX_RECORD_SETS, SidecarPart,
+    fields::Fields,
     frame::{END_BYTES, FRAME_HEAD_BYTES},
-    header::Fields,
     part::bytes_after_payload,
     progress::Progress,
 };

@@ -2,7 +2,7 @@
 
 use super::{
     CHECKSUM_BYTES, FrameKind, Header, MAX_RECORD_SETS,
-    frame::{FRAME_HEAD_BYTES, HEIGHT_BYTES},
+    frame::{FRAME_HEAD_BYTES, HEIGHT_BYTES, head},
     part::bytes_after_payload,
     progress::Progress,
 };
@@ -174,12 +174,6 @@ impl Encoder {
         self.progress.checksum.update(out.get(start..).unwrap_or_default());
         out.extend_from_slice(&self.progress.checksum.digest().to_le_bytes());
     }
-}
-
-/// The bounds of all kinds are far below 4 GiB, and lengths are held against them.
-fn head(kind: FrameKind, length: usize, out: &mut Vec<u8>) {
-    out.push(kind.byte());
-    out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
 }
 
 fn total(pieces: &[&[u8]]) -> usize {

@@ -2,7 +2,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{ArchiveError, ArchiveFault, CHECKSUM_BYTES, MAGIC, VERSION};
+use super::{ArchiveError, ArchiveFault, CHECKSUM_BYTES, MAGIC, VERSION, fields::Fields};
 use crate::{Bytes32, Genesis, Height, MAX_VALIDATORS, decode, encode};
 
 /// Bytes of the header before the genesis.
@@ -195,16 +195,4 @@ impl Start {
 
 fn error(offset: u64, fault: ArchiveFault) -> ArchiveError {
     ArchiveError { offset, height: None, fault }
-}
-
-/// Fields of fixed length, one after the other.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
-
-impl Fields<'_> {
-    /// The next `N` bytes.
-    pub(super) fn take<const N: usize>(&mut self) -> Result<[u8; N], ArchiveFault> {
-        let (field, rest) = self.0.split_first_chunk::<N>().ok_or(ArchiveFault::Truncated)?;
-        self.0 = rest;
-        Ok(*field)
-    }
 }

@@ -213,7 +213,8 @@ impl IndexBuilder {
         Ok(Self(Index { compression, first, last, genesis_id, start, records: Vec::new() }))
     }
 
-    /// Adds the record of the next height; `parts` are the bytes that its parts take as they are stored.
+    /// Adds the record of the next height; `parts` are the bytes that its parts take as they are stored, the payload
+    /// part first, then one for each [`SidecarPart`].
     ///
     /// # Errors
     /// [`IndexFault`] for what cannot be; nothing is added then.
@@ -277,3 +278,6 @@ fn check_parts(
     });
     checked.collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,10 @@
 //! frame   ::= kind (1 byte) | length (4 bytes) | content
 //! ```
 //!
+//! A record is stored in parts, and an [`Index`] beside an archive says where each of them is: so that a reader can
+//! fetch the payload or some blobs of a height alone. [`Decoder::of_payload_part`] and [`Decoder::of_sidecar_part`]
+//! read them.
+//!
 //! # Reading
 //! [`HeaderDecoder`] and then [`Decoder`] say how many bytes they want next and are given exactly those. A record is taken
 //! apart frame by frame, so a height of thousands of blobs takes the memory of one. What a decoder wants is bounded by the
@@ -44,6 +48,7 @@
 mod decoder;
 mod encoder;
 mod error;
+mod fields;
 mod frame;
 mod header;
 mod index;
