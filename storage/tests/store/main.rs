@@ -16,6 +16,7 @@ mod power;
 mod prune;
 mod reopen;
 mod repair;
+mod schema;
 mod undecided;
 mod upkeep;
 mod work;
