@@ -10,8 +10,8 @@ use lapis_protocol_spec::{Bytes32, ChainLink, Genesis, Height, HeightRanges, Val
 use redb::{Database, Durability, ReadTransaction, ReadableTable, WriteTransaction};
 
 use crate::{
-    Conflict, OpenError, Reader, StoreConfig, StoreError, StoreStats, TableName, Watermarks,
-    connection::Connection,
+    Conflict, Fate, OpenError, Reader, StoreConfig, StoreError, StoreStats, TableName, Watermarks,
+    connection::{Connection, Found},
     error::{Damage, guarded},
     medium::{DiskFile, Medium},
     rows::{seal, seal_key, unseal},
@@ -44,7 +44,12 @@ struct Inner {
     writer: Mutex<u32>,
     /// The state as of the last commit.
     committed: RwLock<Arc<State>>,
+    /// Damaged rows that opening has dealt with and that nobody was told of yet.
+    mended: Mutex<Vec<(Damage, Fate)>>,
 }
+
+/// Most rows mended by opening again and again that are remembered.
+const MOST_MENDED: usize = 1024;
 
 /// Most eventual transactions in a row: bounds what a crash takes back, and the pages that redb keeps for it.
 const MAX_EVENTUAL: u32 = 64;
@@ -53,6 +58,8 @@ const MAX_EVENTUAL: u32 = 64;
 pub(crate) struct Writer<'t> {
     pub(crate) tables: WriteTables<'t>,
     pub(crate) state: State,
+    /// The state that the tables had when the transaction began.
+    pub(crate) committed: &'t State,
     pub(crate) config: &'t StoreConfig,
 }
 
@@ -77,7 +84,11 @@ impl fmt::Debug for Store {
 impl Store {
     /// Opens the store in the file `path`, creating it for the chain of `genesis` if it does not exist.
     ///
-    /// Takes milliseconds whatever the size of the store and however it was closed.
+    /// Takes milliseconds whatever the size of the store and however it was closed, unless the file is of an earlier
+    /// schema or what is missing has to be found again, because rows that say so are damaged: then it visits all heights.
+    ///
+    /// A set of heights with a damaged row is mended at once: gaps are told from other rows, and that heights are
+    /// archived is forgotten. [`Store::verify`] and [`Store::repair`] report it when they are called next.
     ///
     /// # Errors
     /// [`OpenError`], one line each; nothing on disk has changed then.
@@ -90,9 +101,9 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_on(medium: Arc<dyn Medium>, genesis: &Genesis, config: StoreConfig) -> Result<Self, OpenError> {
-        let (connection, state) = Connection::open(medium, genesis, &config)?;
-        let inner = Inner { connection, config, writer: Mutex::new(0), committed: RwLock::new(Arc::new(state)) };
-        Ok(Self { inner: Arc::new(inner) })
+        let (connection, found) = Connection::open(medium, genesis, &config)?;
+        let (committed, mended) = (RwLock::new(Arc::new(found.state)), Mutex::new(found.mended));
+        Ok(Self { inner: Arc::new(Inner { connection, config, writer: Mutex::new(0), committed, mended }) })
     }
 
     /// Makes an empty store start after `checkpoint`, a decided value trusted from elsewhere. Durable.
@@ -223,10 +234,22 @@ impl Store {
         *self.inner.committed.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
     }
 
+    fn take_over(&self, Found { state, mended }: Found) {
+        self.publish(state);
+        let mut known = self.inner.mended.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MOST_MENDED.saturating_sub(known.len());
+        known.extend(mended.into_iter().take(room));
+    }
+
+    /// Damaged rows that opening has dealt with since this was asked last.
+    pub(crate) fn take_mended(&self) -> Vec<(Damage, Fate)> {
+        std::mem::take(&mut *self.inner.mended.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn reopen_as_writer(&self, eventual: &mut u32) -> Result<(), StoreError> {
         // Whoever had the lock before may have done it.
         if self.inner.connection.is_broken() {
-            self.publish(self.inner.connection.reopen()?);
+            self.take_over(self.inner.connection.reopen()?);
             *eventual = 0;
         }
         Ok(())
@@ -292,7 +315,8 @@ impl Store {
         let before = self.committed();
         let (result, state) = {
             let tables = WriteTables::open(&transaction)?;
-            let mut writer = Writer { tables, state: State::clone(&before), config: &self.inner.config };
+            let mut writer =
+                Writer { tables, state: State::clone(&before), committed: &before, config: &self.inner.config };
             let result = body(&mut writer)?;
             writer.state.persist(&mut writer.tables, Some(&before))?;
             (result, writer.state)

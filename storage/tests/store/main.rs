@@ -14,6 +14,7 @@ mod open;
 mod plain;
 mod power;
 mod prune;
+mod ranges;
 mod reopen;
 mod repair;
 mod schema;
