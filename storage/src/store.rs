@@ -42,6 +42,9 @@ struct Inner {
     /// again. Counts the eventual transactions since the last durable one. Taken before the lock of `connection`, and
     /// that before `committed`.
     writer: Mutex<u32>,
+    /// Held while waiting for `writer`: whoever waits comes before the one who has just had it, so that work of many
+    /// transactions lets others in between each two.
+    next_writer: Mutex<()>,
     /// The state as of the last commit.
     committed: RwLock<Arc<State>>,
     /// Damaged rows that opening has dealt with and that nobody was told of yet.
@@ -103,7 +106,8 @@ impl Store {
     pub fn open_on(medium: Arc<dyn Medium>, genesis: &Genesis, config: StoreConfig) -> Result<Self, OpenError> {
         let (connection, found) = Connection::open(medium, genesis, &config)?;
         let (committed, mended) = (RwLock::new(Arc::new(found.state)), Mutex::new(found.mended));
-        Ok(Self { inner: Arc::new(Inner { connection, config, writer: Mutex::new(0), committed, mended }) })
+        let (writer, next_writer) = (Mutex::new(0), Mutex::new(()));
+        Ok(Self { inner: Arc::new(Inner { connection, config, writer, next_writer, committed, mended }) })
     }
 
     /// Makes an empty store start after `checkpoint`, a decided value trusted from elsewhere. Durable.
@@ -226,6 +230,7 @@ impl Store {
     }
 
     fn writer(&self) -> MutexGuard<'_, u32> {
+        let _next = self.inner.next_writer.lock().unwrap_or_else(PoisonError::into_inner);
         // A writer that panicked has published nothing and its transaction is gone: the lock protects no broken state.
         self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }

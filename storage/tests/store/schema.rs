@@ -30,7 +30,7 @@ const SAMPLE: &str = "LAPIS_STORE_SAMPLE";
 
 /// A blob that compresses to nothing: a polynomial of degree 0 has one value everywhere, and its proof is the point at
 /// infinity.
-fn plain_sidecar(seed: u64) -> BlobSidecar {
+pub(crate) fn plain_sidecar(seed: u64) -> BlobSidecar {
     let value = Scalar::from(seed + 1) * Scalar::ROOT_OF_UNITY;
     let bytes: Vec<u8> = std::iter::repeat_n(value.to_bytes_be(), 4096).flatten().collect();
     BlobSidecar {
