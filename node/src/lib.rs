@@ -1,6 +1,7 @@
 //! The Lapis node: the only place where the wire, the network and the store meet.
 
 pub mod archive;
+pub mod archiver;
 pub mod chain;
 pub mod cli;
 pub mod config;
@@ -16,6 +17,7 @@ pub mod keys;
 pub mod local;
 pub mod metrics;
 pub mod node;
+pub mod object_archive;
 pub mod prune;
 pub mod repair;
 pub mod serve;

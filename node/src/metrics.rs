@@ -16,6 +16,7 @@ use prometheus_client::{
 };
 
 use crate::{
+    archiver::ArchiverMetrics,
     execution::PayloadStatus,
     status::{Stall, StallReason},
     sync::SyncView,
@@ -61,6 +62,8 @@ pub struct Metrics {
     pub import: Arc<ImportMetrics>,
     /// The store.
     pub store: Arc<StoreMetrics>,
+    /// Archiving.
+    pub archiver: Arc<ArchiverMetrics>,
 }
 
 impl Metrics {
@@ -72,6 +75,7 @@ impl Metrics {
             sync: Arc::new(SyncMetrics::register(registry)),
             import: Arc::new(ImportMetrics::register(registry)),
             store: Arc::new(StoreMetrics::register(registry)),
+            archiver: Arc::new(ArchiverMetrics::register(registry)),
         }
     }
 

@@ -51,6 +51,8 @@ pub struct NodeStatus {
     pub stall: Option<Stall>,
     /// The execution engine.
     pub engine: EngineStatus,
+    /// The archiver; `null` if this node does not archive.
+    pub archiver: Option<ArchiverStatus>,
     /// Bytes that were received and are not stored yet.
     pub buffered_bytes: u64,
     /// Counters and rates of the sync engine.
@@ -61,6 +63,21 @@ pub struct NodeStatus {
     pub not_ready: Vec<String>,
     /// Whole seconds since the start.
     pub uptime_seconds: u64,
+}
+
+/// The archiver in a [`NodeStatus`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiverStatus {
+    /// Where it writes to.
+    pub location: String,
+    /// Complete heights that are not archived yet.
+    pub pending_heights: u64,
+    /// Lowest and highest height of the archive that is being written.
+    pub writing: Option<(Height, Height)>,
+    /// Why the last attempt failed; `null` once one has succeeded.
+    pub failure: Option<String>,
+    /// Attempts that have failed in a row.
+    pub failures: u32,
 }
 
 /// The execution engine in a [`NodeStatus`].
@@ -199,6 +216,7 @@ impl NodeStatus {
             peers: 0,
             stall: None,
             engine: EngineStatus::default(),
+            archiver: None,
             buffered_bytes: 0,
             sync: SyncStatus::default(),
             ready: false,

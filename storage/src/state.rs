@@ -279,6 +279,13 @@ impl State {
         self.payload_gaps.iter().chain(self.blob_gaps.iter()).collect()
     }
 
+    /// Heights up to the available one, at or above both floors, that are not archived.
+    pub(crate) fn unarchived(&self) -> HeightRanges {
+        let chain = &self.chain;
+        let first = chain.blob_floor.max(chain.payload_floor).max(chain.base.height.saturating_add(1));
+        self.archived.missing(first..chain.available.saturating_add(1))
+    }
+
     /// Whether everything that is wanted of `height` is held.
     pub(crate) fn is_complete(&self, height: Height) -> bool {
         self.chain.is_decided(height) && !self.payload_gaps.contains(height) && !self.blob_gaps.contains(height)

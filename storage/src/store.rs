@@ -153,6 +153,12 @@ impl Store {
         self.committed().gaps()
     }
 
+    /// Heights up to the available one, at or above both floors, that are not archived: what there is to archive. Those
+    /// in [`Store::gaps`] have to be mended first. Does not touch the disk.
+    pub fn unarchived(&self) -> HeightRanges {
+        self.committed().unarchived()
+    }
+
     /// Counts and bytes by phase, and what the file takes.
     ///
     /// # Errors

@@ -118,7 +118,8 @@ fn runtime() -> io::Result<Runtime> {
 fn start_error(error: StartError) -> CliError {
     match error {
         StartError::Network(_) | StartError::Http(_) | StartError::Open { .. } => CliError::bad_input(error),
-        StartError::Store(_)
+        StartError::Archive(_)
+        | StartError::Store(_)
         | StartError::EngineHead(_)
         | StartError::NoImportedBlock(_)
         | StartError::ImportedBlock(_) => CliError::failed(error),

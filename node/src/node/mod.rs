@@ -1,5 +1,6 @@
 //! A node put together: store, network, sync, import, pruning and HTTP, started in order and stopped in order.
 
+mod archives;
 mod catch_up;
 mod report;
 mod settings;
@@ -15,7 +16,11 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::settings::{SetupError, load_kzg};
-use self::{catch_up::CatchUpLog, report::Reporter};
+use self::{
+    archives::Archives,
+    catch_up::CatchUpLog,
+    report::{Reporter, Views},
+};
 use crate::{
     chain::Chain,
     config::{Config, EngineKind},
@@ -28,6 +33,7 @@ use crate::{
     import::{ImportState, Importer},
     local::LocalSource,
     metrics::Metrics,
+    object_archive::ObjectError,
     prune::Pruner,
     repair::{RepairRequests, Repaired, Repairer},
     serve::{LateProvider, StoreProvider},
@@ -83,6 +89,9 @@ pub enum StartError {
         /// Why.
         source: OpenError,
     },
+    /// A place for archives cannot be used.
+    #[error("{0}")]
+    Archive(#[from] ObjectError),
     /// The store cannot be read.
     #[error("the store cannot be read: {0}")]
     Store(#[from] StoreError),
@@ -177,6 +186,7 @@ struct Parts {
     events: Events,
     store: Store,
     feed: WatermarkFeed,
+    archives: Archives,
     repairs: RepairRequests,
     repairer: Repairer,
     repaired: Repaired,
@@ -200,6 +210,7 @@ impl Parts {
             Service::new(network_config, &options.keypair, *chain.id(), provider.clone(), &mut registry)?;
         service.bind().await?;
         let store = existing.map_or_else(|| open_store(&options), Ok)?;
+        let archives = Archives::open(&options.config.archive, options.chain.id())?;
         let feed = WatermarkFeed::new(store.clone());
         let (repairer, repairs, repaired) = Repairer::new(store.clone(), feed.clone(), metrics.clone());
         provider.set(StoreProvider::new(store.clone(), repairs.clone()));
@@ -214,6 +225,7 @@ impl Parts {
             events,
             store,
             feed,
+            archives,
             repairs,
             repairer,
             repaired,
@@ -252,26 +264,6 @@ impl Parts {
     ) -> Supervisor {
         let (sync_view, sync) = watch::channel(SyncView::default());
         let (import_state, import) = watch::channel(ImportState::default());
-        let reporter = Reporter {
-            chain: self.options.chain.clone(),
-            store: self.store.clone(),
-            feed: self.feed.clone(),
-            network: self.network.clone(),
-            metrics: self.metrics.clone(),
-            engine: self.engine.name(),
-            sync,
-            import,
-            status,
-            peers,
-            traffic: (0, 0),
-            catch_up: CatchUpLog::default(),
-        };
-        let views = http::Views { registry: Arc::new(self.registry), status: handle.status.clone(), peers: peers_view };
-        supervisor.spawn(Stage::Outside, "network", |stop| self.service.run(stop));
-        if let Some(http) = self.http {
-            supervisor.spawn(Stage::Outside, "http", |stop| http.serve(views, stop));
-        }
-        supervisor.spawn(Stage::Outside, "report", |stop| reporter.run(stop));
         let inner = Inner {
             options: self.options,
             metrics: self.metrics,
@@ -279,7 +271,19 @@ impl Parts {
             store: self.store,
             feed: self.feed,
         };
+        let (archiver, archiver_view) = self.archives.archiver(&inner, &handle.peer_id).unzip();
+        let views = Views { sync, import, archiver: archiver_view };
+        let reporter = inner.reporter(self.engine.name(), views, status, peers);
+        let pages = http::Views { registry: Arc::new(self.registry), status: handle.status.clone(), peers: peers_view };
+        supervisor.spawn(Stage::Outside, "network", |stop| self.service.run(stop));
+        if let Some(http) = self.http {
+            supervisor.spawn(Stage::Outside, "http", |stop| http.serve(pages, stop));
+        }
+        supervisor.spawn(Stage::Outside, "report", |stop| reporter.run(stop));
         inner.spawn_work(&mut supervisor, self.engine, (self.repairer, self.repairs), import_state);
+        if let Some(archiver) = archiver {
+            supervisor.spawn(Stage::Work, "archiver", |stop| archiver.run(stop));
+        }
         inner.spawn_intake(&mut supervisor, self.events, self.repaired, sync_view);
         supervisor
     }
@@ -295,6 +299,28 @@ struct Inner {
 }
 
 impl Inner {
+    fn reporter(
+        &self,
+        engine: &'static str,
+        views: Views,
+        status: watch::Sender<NodeStatus>,
+        peers: watch::Sender<Vec<PeerView>>,
+    ) -> Reporter {
+        Reporter {
+            chain: self.options.chain.clone(),
+            store: self.store.clone(),
+            feed: self.feed.clone(),
+            network: self.network.clone(),
+            metrics: self.metrics.clone(),
+            engine,
+            views,
+            status,
+            peers,
+            traffic: (0, 0),
+            catch_up: CatchUpLog::default(),
+        }
+    }
+
     /// Tasks that finish what is under way: import, repair, pruning.
     fn spawn_work(
         &self,

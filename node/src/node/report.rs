@@ -11,7 +11,10 @@ use lapis_storage::{Store, Watermarks};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::catch_up::{CatchUpLog, Line, Position};
+use super::{
+    archives::ArchiverView,
+    catch_up::{CatchUpLog, Line, Position},
+};
 use crate::{
     chain::Chain,
     feed::WatermarkFeed,
@@ -34,13 +37,20 @@ pub(super) struct Reporter {
     pub(super) network: Handle,
     pub(super) metrics: Metrics,
     pub(super) engine: &'static str,
-    pub(super) sync: watch::Receiver<SyncView>,
-    pub(super) import: watch::Receiver<ImportState>,
+    pub(super) views: Views,
     pub(super) status: watch::Sender<NodeStatus>,
     pub(super) peers: watch::Sender<Vec<PeerView>>,
     /// Bytes received and sent in exchanges with the peers that are known now.
     pub(super) traffic: (u64, u64),
     pub(super) catch_up: CatchUpLog,
+}
+
+/// What the stages tell of themselves.
+pub(super) struct Views {
+    pub(super) sync: watch::Receiver<SyncView>,
+    pub(super) import: watch::Receiver<ImportState>,
+    /// `None` if this node does not archive.
+    pub(super) archiver: Option<ArchiverView>,
 }
 
 /// Verified blobs at a moment, for a rate.
@@ -109,8 +119,8 @@ impl Reporter {
     }
 
     fn renew_status(&mut self, marks: Watermarks, blobs_per_second: u64, uptime: Duration) {
-        let sync = self.sync.borrow().clone();
-        let import = self.import.borrow().clone();
+        let sync = self.views.sync.borrow().clone();
+        let import = self.views.import.borrow().clone();
         let stall =
             import_stall(&import).or_else(|| sync.stall.as_ref().map(|blocked| sync_stall(blocked, sync.verifying)));
         self.metrics.sync.stalled(stall.as_ref());
@@ -129,6 +139,7 @@ impl Reporter {
             status.target_height = sync.target;
             status.peers = sync.peers;
             status.buffered_bytes = sync.buffered_bytes;
+            status.archiver = self.views.archiver.as_ref().map(ArchiverView::status);
             status.engine.name = self.engine.to_owned();
             status.engine.state = engine_state(&import);
             status.sync.blobs_per_second = blobs_per_second;

@@ -46,12 +46,20 @@ mod encoder;
 mod error;
 mod frame;
 mod header;
+mod index;
+mod part;
+mod progress;
 
 pub use decoder::{Decoder, Event, Trailer};
 pub use encoder::{EncodeError, Encoder};
 pub use error::{ArchiveError, ArchiveFault};
 pub use frame::FrameKind;
 pub use header::{Compression, Header, HeaderDecoder};
+pub use index::{
+    INDEX_MAGIC, INDEX_VERSION, Index, IndexBuilder, IndexError, IndexFault, IndexRecord, MAX_INDEX_BYTES,
+    MAX_INDEX_HEIGHTS,
+};
+pub use part::{PART_SIDECARS, SidecarPart, part_count};
 
 /// The first bytes of an archive. A byte above 127 and a line end show what a transfer as text has done to it.
 pub const MAGIC: [u8; 8] = [0x89, b'L', b'A', b'P', b'I', b'S', 0x0d, 0x0a];
