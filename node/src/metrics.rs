@@ -100,6 +100,7 @@ pub struct PipelineMetrics {
     batch_size: Histogram,
     transaction_time: Histogram,
     stored_items: Counter,
+    archived_items: Counter,
     stored_bytes: Counter,
 }
 
@@ -112,6 +113,7 @@ impl PipelineMetrics {
             batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 8)),
             transaction_time: seconds(),
             stored_items: Counter::default(),
+            archived_items: Counter::default(),
             stored_bytes: Counter::default(),
         };
         registry.register("blob_engine_verifications_success", "Blobs whose proof verified", metrics.success.clone());
@@ -127,6 +129,8 @@ impl PipelineMetrics {
         let help = "Time of one durable store transaction of the sync writer";
         registry.register_with_unit("lapis_store_transaction", help, Unit::Seconds, metrics.transaction_time.clone());
         registry.register("lapis_sync_stored_items", "Payloads and blobs stored by sync", metrics.stored_items.clone());
+        let help = "Payloads and blobs stored by sync that came from archives";
+        registry.register("lapis_sync_archive_items", help, metrics.archived_items.clone());
         let help = "Bytes of payloads and blobs stored by sync";
         registry.register_with_unit("lapis_sync_stored", help, Unit::Bytes, metrics.stored_bytes.clone());
         metrics
@@ -140,9 +144,10 @@ impl PipelineMetrics {
         self.verification_time.observe(elapsed.as_secs_f64());
     }
 
-    /// A transaction was committed.
-    pub fn committed(&self, items: usize, bytes: usize, elapsed: Duration) {
+    /// A transaction was committed: of so many items, so many of them from archives.
+    pub fn committed(&self, items: usize, archived: usize, bytes: usize, elapsed: Duration) {
         self.stored_items.inc_by(items as u64);
+        self.archived_items.inc_by(archived as u64);
         self.stored_bytes.inc_by(bytes as u64);
         self.transaction_time.observe(elapsed.as_secs_f64());
     }
@@ -155,6 +160,11 @@ impl PipelineMetrics {
     /// Blobs that did not verify since the start.
     pub fn faulty_blobs(&self) -> u64 {
         self.failure.get()
+    }
+
+    /// Payloads and blobs stored since the start that came from archives.
+    pub fn archived_items(&self) -> u64 {
+        self.archived_items.get()
     }
 
     /// Bytes of payloads and blobs stored since the start.
@@ -171,6 +181,9 @@ pub struct SyncMetrics {
     buffered: Gauge,
     in_flight: Gauge,
     offences: Family<Kind, Counter>,
+    archives: Gauge,
+    archived_values: Counter,
+    archive_faults: Family<Kind, Counter>,
     stall: Family<Kind, Gauge>,
     failures: Counter,
 }
@@ -183,6 +196,9 @@ impl SyncMetrics {
             buffered: Gauge::default(),
             in_flight: Gauge::default(),
             offences: Family::default(),
+            archives: Gauge::default(),
+            archived_values: Counter::default(),
+            archive_faults: Family::default(),
             stall: Family::default(),
             failures: Counter::default(),
         };
@@ -192,6 +208,11 @@ impl SyncMetrics {
         registry.register_with_unit("lapis_sync_buffered", help, Unit::Bytes, metrics.buffered.clone());
         registry.register("lapis_sync_requests_in_flight", "Exchanges in flight", metrics.in_flight.clone());
         registry.register("lapis_sync_offences", "Offences of peers found by sync", metrics.offences.clone());
+        registry.register("lapis_sync_archives", "Archives that may be asked", metrics.archives.clone());
+        let help = "Decided values stored that came from archives";
+        registry.register("lapis_sync_archive_values", help, metrics.archived_values.clone());
+        let help = "Answers of archives that were wrong or did not come";
+        registry.register("lapis_sync_archive_faults", help, metrics.archive_faults.clone());
         registry.register("lapis_sync_stalled", "1 for the reason why nothing moves", metrics.stall.clone());
         registry.register("blob_engine_sync_failures", "Exchanges that a peer spoilt", metrics.failures.clone());
         metrics
@@ -203,10 +224,35 @@ impl SyncMetrics {
         self.offences.get_or_create(&Kind::of(&offence)).inc();
     }
 
+    /// An archive did what would be an offence of a peer.
+    pub fn archive_fault(&self, offence: Offence) {
+        self.archive_faults.get_or_create(&Kind::of(&offence)).inc();
+    }
+
+    /// Answers of archives since the start that were wrong or did not come.
+    pub fn archive_faults(&self) -> u64 {
+        Offence::ALL
+            .iter()
+            .filter_map(|offence| self.archive_faults.get(&Kind::of(offence)))
+            .map(|kind| kind.get())
+            .sum()
+    }
+
+    /// So many decided values from archives were stored.
+    pub fn archived_values(&self, count: usize) {
+        self.archived_values.inc_by(count as u64);
+    }
+
+    /// Decided values stored since the start that came from archives.
+    pub fn values_from_archives(&self) -> u64 {
+        self.archived_values.get()
+    }
+
     /// How sync is doing.
     pub fn view(&self, view: &SyncView) {
         self.target.set(gauge(view.target));
         self.peers.set(gauge(view.peers as u64));
+        self.archives.set(gauge(view.archives as u64));
         self.buffered.set(gauge(view.buffered_bytes));
         self.in_flight.set(gauge(view.in_flight as u64));
     }

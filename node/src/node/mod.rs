@@ -34,7 +34,7 @@ use crate::{
     shutdown::{Stage, Supervisor, TaskFailure},
     source::SourceCommands,
     status::{NodeStatus, PeerView},
-    sync::{SyncEngine, SyncParts, SyncView},
+    sync::{SyncEngine, SyncParts, SyncView, archive::Archive},
 };
 
 /// How long a stop may take before what still runs is abandoned. Everything acknowledged is on disk by then.
@@ -64,6 +64,8 @@ pub struct NodeOptions {
     pub kzg: Arc<Kzg>,
     /// Where decided values come from.
     pub source: Source,
+    /// Archives that sync may ask, beside peers.
+    pub archives: Vec<Arc<dyn Archive>>,
 }
 
 /// Why a node does not start.
@@ -332,10 +334,10 @@ impl Inner {
             let local = LocalSource { commands, store, feed, network: network.clone(), metrics: metrics.clone() };
             supervisor.spawn(Stage::Intake, "source", |stop| local.run(stop));
         }
-        let (chain, kzg) = (options.chain, options.kzg);
+        let (chain, kzg, archives) = (options.chain, options.kzg, options.archives);
         let sync = SyncEngine::new(
             sync_config,
-            SyncParts { chain, store, network, events, kzg, feed, repaired, metrics, view },
+            SyncParts { chain, store, network, events, kzg, archives, feed, repaired, metrics, view },
         );
         supervisor.spawn(Stage::Intake, "sync", |stop| sync.run(stop));
     }

@@ -3,7 +3,11 @@
 //! This module owns the seam. It knows nothing of where archives lie or how they are written. What comes through it is
 //! plain containers of which nothing is known: they take the same two gates as what peers send.
 
-use std::{fmt, fmt::Debug, ops::Range};
+use std::{
+    error::Error,
+    fmt::{self, Debug},
+    ops::Range,
+};
 
 use futures::future::BoxFuture;
 use lapis_protocol_spec::{BlobSidecar, DecidedValue, Height, HeightRanges, PayloadEnvelope, ValidatorSet};
@@ -43,7 +47,8 @@ pub trait Archive: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`ArchiveFault`].
-    fn values(&self, heights: Range<Height>, max_bytes: u64) -> BoxFuture<'_, Result<Vec<ArchivedValue>, ArchiveFault>>;
+    fn values(&self, heights: Range<Height>, max_bytes: u64)
+    -> BoxFuture<'_, Result<Vec<ArchivedValue>, ArchiveFault>>;
 
     /// The payload of `height`.
     ///
@@ -58,16 +63,19 @@ pub trait Archive: Debug + Send + Sync {
     fn sidecars(&self, height: Height, indices: Vec<u64>) -> BoxFuture<'_, Result<Vec<BlobSidecar>, ArchiveFault>>;
 }
 
+/// What an archive's own code says of a failure.
+pub type Cause = Box<dyn Error + Send + Sync>;
+
 /// Why an archive does not give what it was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum ArchiveFault {
     /// What lies there is not what was put away. The archive's fault: not asked for again for minutes.
     #[error("the archive is damaged: {0}")]
-    Damaged(String),
+    Damaged(#[source] Cause),
     /// It is not there, or no longer. Nobody's fault.
     #[error("the archive does not have it: {0}")]
-    Unavailable(String),
+    Unavailable(#[source] Cause),
     /// The way to it is broken or slow, or it refuses for now: the whole archive is left alone for a while.
     #[error("the archive cannot be read now: {0}")]
-    Passing(String),
+    Passing(#[source] Cause),
 }
