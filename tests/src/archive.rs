@@ -53,23 +53,31 @@ pub struct MemoryArchive {
 
 impl MemoryArchive {
     /// An archive that holds `heights` of the chain.
-    pub fn honest(chain: &Arc<TestChain>, heights: &[Range<Height>]) -> Arc<Self> {
+    pub fn honest(chain: &Arc<TestChain>, heights: impl IntoIterator<Item = Range<Height>>) -> Arc<Self> {
         Self::start(chain, heights, None)
     }
 
     /// An archive that claims to hold `heights` and is not in order.
-    pub fn with(chain: &Arc<TestChain>, heights: &[Range<Height>], disorder: ArchiveDisorder) -> Arc<Self> {
+    pub fn with(
+        chain: &Arc<TestChain>,
+        heights: impl IntoIterator<Item = Range<Height>>,
+        disorder: ArchiveDisorder,
+    ) -> Arc<Self> {
         Self::start(chain, heights, Some(disorder))
     }
 
-    fn start(chain: &Arc<TestChain>, heights: &[Range<Height>], disorder: Option<ArchiveDisorder>) -> Arc<Self> {
-        let covered = watch::Sender::new(heights.iter().cloned().collect());
+    fn start(
+        chain: &Arc<TestChain>,
+        heights: impl IntoIterator<Item = Range<Height>>,
+        disorder: Option<ArchiveDisorder>,
+    ) -> Arc<Self> {
+        let covered = watch::Sender::new(heights.into_iter().collect());
         Arc::new(Self { chain: Arc::clone(chain), covered, log: watch::Sender::default(), disorder, stride: 3 })
     }
 
     /// Covers these heights from now on.
-    pub fn cover(&self, heights: &[Range<Height>]) {
-        self.covered.send_replace(heights.iter().cloned().collect());
+    pub fn cover(&self, heights: impl IntoIterator<Item = Range<Height>>) {
+        self.covered.send_replace(heights.into_iter().collect());
     }
 
     /// What was asked so far.

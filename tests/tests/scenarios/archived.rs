@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    ops::Range,
     sync::{Arc, LazyLock},
 };
 
@@ -17,16 +18,13 @@ const RETENTION: u64 = 4;
 /// So peers hold none below this.
 const FLOOR: Height = 9;
 /// All of the chain.
-const ALL: [std::ops::Range<Height>; 1] = [1..13];
+const ALL: Option<Range<Height>> = Some(1..13);
 
 /// Validators change at height 4 and at height 7.
 static CHAIN: LazyLock<Arc<TestChain>> = LazyLock::new(|| {
     let members_from = [(4, BTreeSet::from([1, 2, 3])), (7, BTreeSet::from([0, 1, 2, 3]))];
-    let params = DevnetParams {
-        members_from: members_from.into(),
-        blob_retention_heights: RETENTION,
-        ..DevnetParams::new(4)
-    };
+    let params =
+        DevnetParams { members_from: members_from.into(), blob_retention_heights: RETENTION, ..DevnetParams::new(4) };
     Arc::new(TestChain::new(&params, [2, 1, 0, 3, 1, 2, 2, 1, 2, 0, 3, 1]))
 });
 
@@ -48,8 +46,8 @@ fn collector() -> Setup {
 async fn a_node_without_any_peer_catches_up_from_archives_alone() {
     let chain = Arc::clone(&CHAIN);
     // The sets change within a range and at the border of two.
-    let first = MemoryArchive::honest(&chain, &[1..4, 6..13]);
-    let second = MemoryArchive::honest(&chain, &[4..6]);
+    let first = MemoryArchive::honest(&chain, [1..4, 6..13]);
+    let second = MemoryArchive::honest(&chain, Some(4..6));
     let node = Home::new(&chain).start(collector().archive(first.clone()).archive(second.clone())).await;
     node.imported(chain.last()).await;
     assert_holds(node.store(), chain.blocks());
@@ -81,7 +79,7 @@ async fn what_peers_have_pruned_comes_from_the_archive_and_the_rest_from_them() 
     .await;
     let home = node.stop().await;
 
-    let archive = MemoryArchive::honest(&chain, &ALL);
+    let archive = MemoryArchive::honest(&chain, ALL);
     let mut setup = collector().archive(archive.clone());
     setup.config.network.peers = vec![peer.address()];
     let node = home.start(setup).await;
@@ -96,7 +94,7 @@ async fn what_peers_have_pruned_comes_from_the_archive_and_the_rest_from_them() 
 async fn an_archive_is_not_asked_for_what_peers_have() {
     let chain = Arc::clone(&CHAIN);
     let peer = pruned_node(&chain).await;
-    let archive = MemoryArchive::honest(&chain, &[]);
+    let archive = MemoryArchive::honest(&chain, None);
     let mut setup = collector().archive(archive.clone());
     setup.config.network.peers = vec![peer.address()];
     let node = Home::new(&chain).start(setup).await;
@@ -106,7 +104,7 @@ async fn an_archive_is_not_asked_for_what_peers_have() {
         status.stall.as_ref().is_some_and(|stall| stall.detail.contains("no peer and no archive has 1..8"))
     })
     .await;
-    archive.cover(&ALL);
+    archive.cover(ALL);
     node.imported(chain.last()).await;
     assert_holds(node.store(), chain.blocks());
     let log = archive.log();
@@ -123,12 +121,12 @@ async fn an_archive_is_not_asked_for_what_peers_have() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn holes_are_named_and_filled_when_the_archive_grows() {
     let chain = Arc::clone(&CHAIN);
-    let archive = MemoryArchive::honest(&chain, &[1..5, 8..13]);
+    let archive = MemoryArchive::honest(&chain, [1..5, 8..13]);
     let node = Home::new(&chain).start(collector().archive(archive.clone())).await;
     node.imported(4).await;
     let status = node.status("a target", |status| status.target_height == 4).await;
     assert_eq!(status.decided_height, 4);
-    archive.cover(&ALL);
+    archive.cover(ALL);
     node.imported(chain.last()).await;
     assert_holds(node.store(), chain.blocks());
     node.stop().await;
@@ -137,7 +135,7 @@ async fn holes_are_named_and_filled_when_the_archive_grows() {
 /// An archive is not in order; the node has no peers until it has noticed. It costs time and nothing else.
 async fn costs_nothing_but_time(disorder: ArchiveDisorder) {
     let chain = Arc::clone(&CHAIN);
-    let archive = MemoryArchive::with(&chain, &ALL, disorder);
+    let archive = MemoryArchive::with(&chain, ALL, disorder);
     let node = Home::new(&chain).start(collector().archive(archive.clone())).await;
     archive.misbehaved().await;
     let first = ScriptedPeer::honest(&chain).await;
@@ -191,8 +189,8 @@ disorders! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_archive_gives_what_is_damaged_in_the_first() {
     let chain = Arc::clone(&CHAIN);
-    let damaged = MemoryArchive::with(&chain, &ALL, ArchiveDisorder::Damaged(4, 5));
-    let whole = MemoryArchive::honest(&chain, &ALL);
+    let damaged = MemoryArchive::with(&chain, ALL, ArchiveDisorder::Damaged(4, 5));
+    let whole = MemoryArchive::honest(&chain, ALL);
     let node = Home::new(&chain).start(collector().archive(damaged.clone()).archive(whole)).await;
     node.imported(chain.last()).await;
     assert_holds(node.store(), chain.blocks());
