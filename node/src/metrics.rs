@@ -3,7 +3,7 @@
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use lapis_p2p::Offence;
-use lapis_storage::{Damage, Decided, StoreStats, Watermarks};
+use lapis_storage::{Decided, StoreStats, TableName, Watermarks};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{
@@ -18,7 +18,7 @@ use prometheus_client::{
 use crate::{
     execution::PayloadStatus,
     status::{Stall, StallReason},
-    sync::SyncView,
+    sync::{SyncView, scheduler::Mend},
 };
 
 /// A label with the kind of something.
@@ -76,8 +76,8 @@ impl Metrics {
     }
 
     /// A damaged row was met.
-    pub fn damaged_row(&self, damage: &Damage) {
-        self.store.damaged.get_or_create(&Kind::of(&damage.table)).inc();
+    pub fn damaged_row(&self, table: TableName) {
+        self.store.damaged.get_or_create(&Kind::of(&table)).inc();
     }
 }
 
@@ -300,6 +300,7 @@ pub struct StoreMetrics {
     pruned: Counter,
     blobs_per_block: Histogram,
     damaged: Family<Kind, Counter>,
+    mended: Family<Kind, Counter>,
 }
 
 impl StoreMetrics {
@@ -314,6 +315,7 @@ impl StoreMetrics {
             pruned: Counter::default(),
             blobs_per_block: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
             damaged: Family::default(),
+            mended: Family::default(),
         };
         registry.register("lapis_watermark_height", "Watermarks of the store", metrics.watermarks.clone());
         let help = "Bytes of blobs that belong to undecided values only";
@@ -330,7 +332,14 @@ impl StoreMetrics {
         registry.register("blob_engine_lifecycle_pruned", "Blobs pruned", metrics.pruned.clone());
         registry.register("blob_engine_blobs_per_block", "Blobs of decided values", metrics.blobs_per_block.clone());
         registry.register("lapis_store_damaged_rows", "Rows that failed their check", metrics.damaged.clone());
+        let help = "Damaged values and validator sets that were fetched again and written";
+        registry.register("lapis_store_mended_rows", help, metrics.mended.clone());
         metrics
+    }
+
+    /// A damaged row was fetched again and written.
+    pub fn mended(&self, mend: &Mend) {
+        self.mended.get_or_create(&Kind::of(mend)).inc();
     }
 
     /// Where the store stands.

@@ -281,8 +281,8 @@ impl Parts {
             store: self.store,
             feed: self.feed,
         };
-        inner.spawn_work(&mut supervisor, self.engine, (self.repairer, self.repairs), import_state);
-        inner.spawn_intake(&mut supervisor, self.events, self.repaired, sync_view);
+        inner.spawn_work(&mut supervisor, self.engine, (self.repairer, self.repairs.clone()), import_state);
+        inner.spawn_intake(&mut supervisor, self.events, (self.repairs, self.repaired), sync_view);
         supervisor
     }
 }
@@ -324,7 +324,7 @@ impl Inner {
         self,
         supervisor: &mut Supervisor,
         events: Events,
-        repaired: Repaired,
+        (repairs, repaired): (RepairRequests, Repaired),
         view: watch::Sender<SyncView>,
     ) {
         let Self { options, metrics, network, store, feed } = self;
@@ -337,7 +337,7 @@ impl Inner {
         let (chain, kzg, archives) = (options.chain, options.kzg, options.archives);
         let sync = SyncEngine::new(
             sync_config,
-            SyncParts { chain, store, network, events, kzg, archives, feed, repaired, metrics, view },
+            SyncParts { chain, store, network, events, kzg, archives, feed, repairs, repaired, metrics, view },
         );
         supervisor.spawn(Stage::Intake, "sync", |stop| sync.run(stop));
     }

@@ -3,11 +3,17 @@
 mod announce;
 mod archives;
 mod commit;
+mod mend;
 mod progress;
 mod values;
 mod view;
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use lapis_p2p::{Event, Events, Handle, Offence};
 use lapis_protocol_spec::{Height, Kzg};
@@ -25,15 +31,24 @@ use self::{
     announce::Judged,
     archives::Archives,
     commit::{Committed, FetchedValues},
+    mend::MendOutcome,
     progress::Progress,
 };
 use super::{
     archive::Archive,
     fetch::{FetchTask, Fetched, Supplier},
     pipeline::{Pipeline, PipelineConfig, PipelineEvent, StageFailure},
-    scheduler::{Action, Missing, Outcome, Report, Scheduler, SchedulerConfig, SourceId},
+    scheduler::{Action, Mend, Missing, Outcome, Report, Scheduler, SchedulerConfig, SourceId},
 };
-use crate::{chain::Chain, feed::WatermarkFeed, metrics::Metrics, repair::Repaired};
+use crate::{
+    chain::Chain,
+    feed::WatermarkFeed,
+    metrics::Metrics,
+    repair::{Lost, RepairRequests, Repaired},
+};
+
+/// How long after a damaged row was met it is tried again to tell what is missing.
+const LOAD_AGAIN: Duration = Duration::from_secs(1);
 
 /// How the sync engine runs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,7 +76,9 @@ pub struct SyncParts {
     pub archives: Vec<Arc<dyn Archive>>,
     /// Watermarks of the store.
     pub feed: WatermarkFeed,
-    /// Heights of which damaged rows were dropped.
+    /// Where damaged rows are reported.
+    pub repairs: RepairRequests,
+    /// What of the store is to be fetched again, since it was damaged.
     pub repaired: Repaired,
     /// Counters.
     pub metrics: Metrics,
@@ -96,10 +113,14 @@ pub struct SyncEngine {
     fetches: JoinSet<Fetched>,
     commits: JoinSet<Result<Committed, StoreError>>,
     judgements: JoinSet<Result<Judged, StoreError>>,
+    /// What is being held against the store to mend it. As many as the scheduler mends at a time.
+    mends: JoinSet<(Mend, Result<MendOutcome, StoreError>)>,
     /// Batches that wait for their turn, by first height. As many as the scheduler has ranges.
     fetched: BTreeMap<Height, FetchedValues>,
     /// Heights of the batch that is being committed, while there is one.
     committing: Option<Range<Height>>,
+    /// A damaged row is in the way of telling what is missing; it is looked at again then, or when it is mended.
+    unreadable_until: Option<Instant>,
     progress: Progress,
 }
 
@@ -121,8 +142,10 @@ impl SyncEngine {
             fetches: JoinSet::new(),
             commits: JoinSet::new(),
             judgements: JoinSet::new(),
+            mends: JoinSet::new(),
             fetched: BTreeMap::new(),
             committing: None,
+            unreadable_until: None,
             progress: Progress::new(watermarks, Instant::now()),
             parts,
         }
@@ -156,7 +179,15 @@ impl SyncEngine {
                     Some(held) => self.scheduler.archive_covers(archive, held),
                     None => self.scheduler.archive_gone(archive),
                 },
-                Some(height) = self.parts.repaired.recv() => self.scheduler.reload_from(height),
+                Some(mended) = self.mends.join_next() => {
+                    let (mend, outcome) = mended?;
+                    self.on_mended(mend, outcome).await?;
+                }
+                Some(lost) = self.parts.repaired.recv() => match lost {
+                    Lost::Data(height) => self.scheduler.reload_from(height),
+                    Lost::Value(height) => self.scheduler.want_mend(Mend::Value(height)),
+                    Lost::ValidatorSet(root) => self.scheduler.want_mend(Mend::ValidatorSet(root)),
+                },
                 Ok(()) = watermarks.changed() => {
                     let now = *watermarks.borrow_and_update();
                     self.scheduler.set_decided(now.decided);
@@ -175,8 +206,14 @@ impl SyncEngine {
     }
 
     /// A disk that is full or fails for a moment stops the intake for a moment; the node goes on with what it can read.
+    /// What a damaged row is in the way of waits until it is mended.
     fn unless_it_passes<T>(&mut self, result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
         match result {
+            Err(StoreError::Damaged(damage)) => {
+                self.parts.repairs.report(damage);
+                self.scheduler.hold(Instant::now());
+                Ok(None)
+            }
             Err(error) if error.may_pass() => {
                 tracing::warn!(%error, "the store cannot take data now");
                 self.scheduler.hold(Instant::now());
@@ -201,6 +238,7 @@ impl SyncEngine {
     async fn stop(mut self) -> Result<(), SyncError> {
         self.fetches.shutdown().await;
         self.judgements.shutdown().await;
+        while self.mends.join_next().await.is_some() {}
         while let Some(committed) = self.commits.join_next().await {
             committed??;
         }
@@ -291,23 +329,22 @@ impl SyncEngine {
     async fn load(&mut self) -> Result<(), SyncError> {
         // Not from the watermarks: they hide a floor that is above what is available, and do not move with it.
         self.scheduler.waive_blobs_below(self.parts.store.blob_floor());
+        let now = Instant::now();
+        if self.unreadable_until.is_some_and(|until| now < until) {
+            return Ok(());
+        }
         let Some(heights) = self.scheduler.wants_load() else { return Ok(()) };
         let store = self.parts.store.clone();
         let range = heights.clone();
         let most = self.scheduler.load_room();
-        let missing = match tokio::task::spawn_blocking(move || store.missing(range, most)).await? {
-            Ok(missing) => missing,
-            // Nothing that a peer can mend. What is held is still served.
-            Err(StoreError::Damaged(damage)) => {
-                tracing::error!(%damage, "cannot tell what is missing");
-                self.scheduler.hold(Instant::now());
-                return Ok(());
-            }
-            result => match self.unless_it_passes(result)? {
-                Some(missing) => missing,
-                None => return Ok(()),
-            },
-        };
+        let missing = tokio::task::spawn_blocking(move || store.missing(range, most)).await?;
+        if let Err(StoreError::Damaged(damage)) = missing {
+            // Asking for other things goes on meanwhile, the damaged row among them.
+            self.parts.repairs.report(damage);
+            self.unreadable_until = Some(now + LOAD_AGAIN);
+            return Ok(());
+        }
+        let Some(missing) = self.unless_it_passes(missing)? else { return Ok(()) };
         let last = missing.last().filter(|_| missing.len() >= most).map(|gap| gap.height);
         let missing = missing
             .into_iter()

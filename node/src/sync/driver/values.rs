@@ -3,13 +3,14 @@
 use std::{ops::Range, time::Instant};
 
 use lapis_p2p::Offence;
-use lapis_protocol_spec::Height;
+use lapis_protocol_spec::{Height, ValidatorSet};
 
 use super::{
     SyncEngine, SyncError,
     commit::{Committed, FetchedValues, Obstacle, commit},
+    mend::Replacement,
 };
-use crate::sync::fetch::Fetched;
+use crate::sync::{fetch::Fetched, scheduler::Ended};
 
 impl SyncEngine {
     pub(super) async fn on_fetched(&mut self, fetched: Fetched) -> Result<(), SyncError> {
@@ -18,17 +19,22 @@ impl SyncEngine {
             tracing::info!(%source, ?offence, %reason, "an exchange went wrong");
             self.blame(source, offence).await;
         }
-        if let Some(set) = validator_set {
-            let store = self.parts.store.clone();
-            let stored = tokio::task::spawn_blocking(move || store.insert_validator_set(&set)).await?;
-            if self.unless_it_passes(stored)?.is_some() {
-                self.scheduler.have_validator_set();
+        match (self.scheduler.finished(id, &report, Instant::now()), validator_set) {
+            (Ended::Mend(mend), set) => self.start_mend(mend, source, Replacement { values, sets, set }),
+            (Ended::Values(heights), _) if !values.is_empty() => {
+                self.fetched.insert(heights.start, FetchedValues { source, values, sets });
             }
+            (Ended::Other, Some(set)) => self.keep_validator_set(set).await?,
+            (Ended::Values(_) | Ended::Other, _) => {}
         }
-        if let Some(heights) = self.scheduler.finished(id, &report, Instant::now())
-            && !values.is_empty()
-        {
-            self.fetched.insert(heights.start, FetchedValues { source, values, sets });
+        Ok(())
+    }
+
+    async fn keep_validator_set(&mut self, set: ValidatorSet) -> Result<(), SyncError> {
+        let store = self.parts.store.clone();
+        let stored = tokio::task::spawn_blocking(move || store.insert_validator_set(&set)).await?;
+        if self.unless_it_passes(stored)?.is_some() {
+            self.scheduler.have_validator_set();
         }
         Ok(())
     }

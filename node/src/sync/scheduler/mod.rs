@@ -11,6 +11,7 @@ mod action;
 mod claims;
 mod config;
 mod data;
+mod mend;
 mod plan;
 mod source;
 mod sources;
@@ -29,8 +30,9 @@ pub use self::{
     action::{Action, Fetch, Item, Outcome, RequestId, SourceId},
     config::{Blocked, Pacing, Report, SchedulerConfig},
     data::{Missing, SIDECAR_BYTES},
+    mend::Mend,
 };
-use self::{data::DataLane, source::Delivery, sources::SourceBook, values::ValuesLane};
+use self::{data::DataLane, mend::MendLane, source::Delivery, sources::SourceBook, values::ValuesLane};
 use super::archive::ArchiveId;
 
 /// How long nothing is asked for after something could not be checked or stored.
@@ -44,6 +46,19 @@ struct Flight {
     items: Vec<Item>,
     bytes: u64,
     started: Instant,
+    /// The row that it is to mend, if it is for that.
+    mend: Option<Mend>,
+}
+
+/// What an exchange that ended was for, as far as its driver has something in hand for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Decided values of this range, some of which may have come.
+    Values(Range<Height>),
+    /// A row to be mended, and what should mend it has come.
+    Mend(Mend),
+    /// Something else, or nothing has come.
+    Other,
 }
 
 /// The scheduler's state.
@@ -53,6 +68,7 @@ pub struct Scheduler {
     book: SourceBook,
     values: ValuesLane,
     data: DataLane,
+    mends: MendLane,
     imported: Height,
     /// Highest height of which a certificate was seen.
     certified: Height,
@@ -74,6 +90,7 @@ impl Scheduler {
             book: SourceBook::default(),
             values: ValuesLane::new(decided),
             data: DataLane::new(available),
+            mends: MendLane::default(),
             imported,
             certified: decided,
             held_until: None,
@@ -232,9 +249,28 @@ impl Scheduler {
         self.held_until = Some(now + HOLD);
     }
 
-    /// An exchange ended. Gives the range if it was one for values.
-    pub fn finished(&mut self, id: RequestId, report: &Report, now: Instant) -> Option<Range<Height>> {
-        let flight = self.flights.remove(&id)?;
+    /// A row of the store is damaged and can only come back from others.
+    pub fn want_mend(&mut self, mend: Mend) {
+        self.mends.want(mend);
+    }
+
+    /// What came did not mend the row: try again after a while.
+    pub fn not_mended(&mut self, mend: Mend, now: Instant) {
+        self.mends.failed(mend, now);
+    }
+
+    /// The row can be read again; what depends on it is to be looked at.
+    pub fn mended(&mut self, mend: Mend) {
+        self.mends.done(mend);
+        if let Mend::Value(height) = mend {
+            self.book.forget_height(height);
+            self.data.reload_from(height);
+        }
+    }
+
+    /// An exchange ended.
+    pub fn finished(&mut self, id: RequestId, report: &Report, now: Instant) -> Ended {
+        let Some(flight) = self.flights.remove(&id) else { return Ended::Other };
         let delivery = Delivery {
             outcome: report.outcome,
             asked: flight.bytes,
@@ -242,30 +278,49 @@ impl Scheduler {
             elapsed: now.saturating_duration_since(flight.started),
         };
         self.book.ended(flight.source, flight.method, delivery, now);
+        if let Some(mend) = flight.mend {
+            return self.mend_finished(id, mend, &flight, report, now);
+        }
         match flight.method {
-            Method::DecidedValuesByRange => self.values_finished(id, &flight, report, now),
+            Method::DecidedValuesByRange => {
+                self.values_finished(id, &flight, report, now).map_or(Ended::Other, Ended::Values)
+            }
             Method::ValidatorSetByRoot => {
                 self.set_in_flight = false;
                 if report.bytes == 0 {
                     let height = self.values.decided().saturating_add(1);
                     self.book.lacks(flight.source, height, report.outcome, now);
                 }
-                None
+                Ended::Other
             }
-            method => {
-                let lost = self.data.finish(id, &flight.items, &report.received);
-                let unread = |height: Height| report.broke_at.is_some_and(|at| height > at);
-                for height in lost.iter().filter(|height| !unread(**height)) {
-                    self.book.lacks(flight.source, *height, report.outcome, now);
-                }
-                let not_held = matches!(report.outcome, Outcome::Answered | Outcome::Unavailable);
-                // Peers serve parts of a height by hash only; an archive gives what is asked for either way.
-                if method == Method::BlobsByRange && not_held && flight.source.is_peer() {
-                    self.data.split(&lost);
-                }
-                None
+            _ => {
+                self.data_finished(id, &flight, report, now);
+                Ended::Other
             }
         }
+    }
+
+    fn data_finished(&mut self, id: RequestId, flight: &Flight, report: &Report, now: Instant) {
+        let lost = self.data.finish(id, &flight.items, &report.received);
+        let unread = |height: Height| report.broke_at.is_some_and(|at| height > at);
+        for height in lost.iter().filter(|height| !unread(**height)) {
+            self.book.lacks(flight.source, *height, report.outcome, now);
+        }
+        let not_held = matches!(report.outcome, Outcome::Answered | Outcome::Unavailable);
+        // Peers serve parts of a height by hash only; an archive gives what is asked for either way.
+        if flight.method == Method::BlobsByRange && not_held && flight.source.is_peer() {
+            self.data.split(&lost);
+        }
+    }
+
+    fn mend_finished(&mut self, id: RequestId, mend: Mend, flight: &Flight, report: &Report, now: Instant) -> Ended {
+        let has_come = report.bytes > 0;
+        if let Mend::Value(height) = mend
+            && !has_come
+        {
+            self.book.lacks(flight.source, height, report.outcome, now);
+        }
+        self.mends.finished(id, has_come, now).map_or(Ended::Other, Ended::Mend)
     }
 
     fn values_finished(

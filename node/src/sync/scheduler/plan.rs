@@ -11,6 +11,7 @@ use super::{
     claims::Kind,
     config::{Blocked, Pacing},
     data::{Proposal, SIDECAR_BYTES},
+    mend::Mend,
 };
 
 /// A busy source is given another request only if this much of its window is free (or the request is smaller).
@@ -31,6 +32,7 @@ impl Scheduler {
             self.blocked = Some(Blocked::OwnTrouble);
             return actions;
         }
+        self.poll_mends(now, rng, &mut actions);
         self.poll_validator_set(now, rng, &mut actions);
         if self.config.follow {
             self.poll_values(now, rng, &mut actions);
@@ -51,6 +53,24 @@ impl Scheduler {
     /// Whether fixed pacing forbids another request in this poll.
     fn is_full(&self, actions: &[Action]) -> bool {
         matches!(self.config.pacing, Pacing::Fixed(_)) && !actions.is_empty()
+    }
+
+    fn poll_mends(&mut self, now: Instant, rng: &mut impl Rng, actions: &mut Vec<Action>) {
+        let decided = self.values.decided();
+        for mend in self.mends.due(now) {
+            if self.is_full(actions) {
+                return;
+            }
+            let height = if let Mend::Value(height) = mend { height } else { decided };
+            let fetch = mend.fetch(decided);
+            let Some(source) = self.book.choose(Kind::Values, height, fetch.method(), 0, now, rng) else { continue };
+            let action = self.start(source, fetch, Vec::new(), self.values.expected_bytes(1), now);
+            self.mends.started(mend, action.id);
+            if let Some(flight) = self.flights.get_mut(&action.id) {
+                flight.mend = Some(mend);
+            }
+            actions.push(action);
+        }
     }
 
     fn poll_validator_set(&mut self, now: Instant, rng: &mut impl Rng, actions: &mut Vec<Action>) {
@@ -184,7 +204,7 @@ impl Scheduler {
         let method = fetch.method();
         self.data.start(id, &items);
         self.book.started(source, method, bytes);
-        self.flights.insert(id, Flight { source, method, items, bytes, started: now });
+        self.flights.insert(id, Flight { source, method, items, bytes, started: now, mend: None });
         self.last_start = Some(now);
         Action { id, source, fetch }
     }

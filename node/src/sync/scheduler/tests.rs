@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod archives;
+mod mends;
 mod network;
 
 use std::{
@@ -268,7 +269,7 @@ fn s1_a_lying_height_does_not_keep_the_node_from_honest_peers() {
                 Report { outcome, received: HashSet::new(), values: served, bytes: served * 500, broke_at: None };
             let asked = bench.scheduler.finished(action.id, &report, bench.now);
             if served > 0 {
-                let heights = asked.unwrap();
+                let Ended::Values(heights) = asked else { panic!("{asked:?}") };
                 committed.insert(heights.start..heights.start + served);
                 bench.scheduler.set_decided(committed.contiguous_from(1));
             }
