@@ -126,6 +126,16 @@ impl Home {
         fs::write(self.store_path(), file).unwrap();
     }
 
+    /// Flips a bit of every place in the store's file where `bytes` are, as a failing disk does.
+    pub fn damage_bytes(&self, bytes: &[u8]) {
+        let mut file = fs::read(self.store_path()).unwrap();
+        let places: Vec<_> = file.windows(bytes.len()).enumerate().filter(|(_, found)| *found == bytes).collect();
+        let places: Vec<_> = places.into_iter().map(|(place, _)| place).collect();
+        assert!(!places.is_empty(), "what is to be damaged is there");
+        places.into_iter().for_each(|place| file[place + bytes.len() / 2] ^= 1);
+        fs::write(self.store_path(), file).unwrap();
+    }
+
     fn store_path(&self) -> PathBuf {
         self.dir.path().join("store.redb")
     }

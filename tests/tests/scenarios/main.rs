@@ -7,6 +7,7 @@ mod announcements;
 mod archived;
 mod catching_up;
 mod claims;
+mod damaged;
 mod faults;
 mod killed;
 mod pruned;
