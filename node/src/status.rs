@@ -102,6 +102,22 @@ pub struct SyncStatus {
     pub verified_blobs: u64,
     /// Blobs that failed verification since the start.
     pub faulty_blobs: u64,
+    /// What came from archives.
+    #[serde(default)]
+    pub archives: ArchivesStatus,
+}
+
+/// Archives that sync may ask, and what they gave, in a [`SyncStatus`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchivesStatus {
+    /// How many there are.
+    pub count: usize,
+    /// Decided values from them stored since the start: as many heights.
+    pub values: u64,
+    /// Payloads and blobs from them stored since the start.
+    pub items: u64,
+    /// Answers of theirs since the start that were wrong or did not come.
+    pub faults: u64,
 }
 
 /// Why a node that is behind makes no progress.
@@ -117,12 +133,14 @@ pub struct Stall {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StallReason {
-    /// No peer of this chain is connected.
+    /// No peer of this chain is connected, and no archive has what is missing.
     NoPeers,
-    /// Peers are connected, none of them has what is missing.
+    /// Peers are connected; none of them has what is missing, nor has an archive.
     NoPeerHasData,
     /// The peers that have what is missing withhold it: their rate limits.
     RateLimitedByPeers,
+    /// What is missing is in archives alone, and they do not give it.
+    ArchiveUnavailable,
     /// Received data waits for verification.
     VerificationQueueFull,
     /// The memory allowed for received data is used up.
@@ -246,10 +264,11 @@ impl fmt::Display for Stall {
 
 impl StallReason {
     /// Every kind, for metrics that show each of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NoPeers,
         Self::NoPeerHasData,
         Self::RateLimitedByPeers,
+        Self::ArchiveUnavailable,
         Self::VerificationQueueFull,
         Self::BufferFull,
         Self::DiskSlow,
@@ -266,6 +285,7 @@ impl StallReason {
             Self::NoPeers => "no_peers",
             Self::NoPeerHasData => "no_peer_has_data",
             Self::RateLimitedByPeers => "rate_limited_by_peers",
+            Self::ArchiveUnavailable => "archive_unavailable",
             Self::VerificationQueueFull => "verification_queue_full",
             Self::BufferFull => "buffer_full",
             Self::DiskSlow => "disk_slow",

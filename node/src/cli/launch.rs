@@ -52,6 +52,7 @@ pub(super) fn run(args: &RunArgs, matches: Option<&ArgMatches>) -> Result<(), Cl
         store_path: dir.store_path(),
         kzg,
         source: Source::Follow,
+        archives: Vec::new(),
     };
     with_runtime(|stop| async move {
         let node = Node::start(options, stop).await.map_err(start_error)?;

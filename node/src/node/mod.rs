@@ -2,6 +2,7 @@
 
 mod archives;
 mod catch_up;
+mod engine;
 mod report;
 mod settings;
 
@@ -23,11 +24,8 @@ use self::{
 };
 use crate::{
     chain::Chain,
-    config::{Config, EngineKind},
-    execution::{
-        Embedded, ExecutionEngine, ForkSchedule, Head, HeadFormatError, ImportBlock, ImportFault, NoEngine,
-        embedded::head_at,
-    },
+    config::Config,
+    execution::{ExecutionEngine, HeadFormatError, ImportFault},
     feed::WatermarkFeed,
     http,
     import::{ImportState, Importer},
@@ -40,7 +38,7 @@ use crate::{
     shutdown::{Stage, Supervisor, TaskFailure},
     source::SourceCommands,
     status::{NodeStatus, PeerView},
-    sync::{SyncEngine, SyncParts, SyncView},
+    sync::{SyncEngine, SyncParts, SyncView, archive::Archive},
 };
 
 /// How long a stop may take before what still runs is abandoned. Everything acknowledged is on disk by then.
@@ -70,6 +68,8 @@ pub struct NodeOptions {
     pub kzg: Arc<Kzg>,
     /// Where decided values come from.
     pub source: Source,
+    /// Archives that sync may ask, beside peers.
+    pub archives: Vec<Arc<dyn Archive>>,
 }
 
 /// Why a node does not start.
@@ -214,7 +214,7 @@ impl Parts {
         let feed = WatermarkFeed::new(store.clone());
         let (repairer, repairs, repaired) = Repairer::new(store.clone(), feed.clone(), metrics.clone());
         provider.set(StoreProvider::new(store.clone(), repairs.clone()));
-        let engine = engine(&options, &store)?;
+        let engine = engine::engine(&options, &store)?;
         Ok(Self {
             options,
             registry,
@@ -255,13 +255,15 @@ impl Parts {
 
     /// Starts the tasks, outermost first.
     fn spawn(
-        self,
+        mut self,
         mut supervisor: Supervisor,
         status: watch::Sender<NodeStatus>,
         peers: watch::Sender<Vec<PeerView>>,
         peers_view: watch::Receiver<Vec<PeerView>>,
         handle: &NodeHandle,
     ) -> Supervisor {
+        self.options.archives.extend(self.archives.sources());
+        let refresh = self.options.config.archive.refresh;
         let (sync_view, sync) = watch::channel(SyncView::default());
         let (import_state, import) = watch::channel(ImportState::default());
         let inner = Inner {
@@ -280,11 +282,13 @@ impl Parts {
             supervisor.spawn(Stage::Outside, "http", |stop| http.serve(pages, stop));
         }
         supervisor.spawn(Stage::Outside, "report", |stop| reporter.run(stop));
-        inner.spawn_work(&mut supervisor, self.engine, (self.repairer, self.repairs), import_state);
+        inner.spawn_work(&mut supervisor, self.engine, (self.repairer, self.repairs.clone()), import_state);
         if let Some(archiver) = archiver {
             supervisor.spawn(Stage::Work, "archiver", |stop| archiver.run(stop));
         }
-        inner.spawn_intake(&mut supervisor, self.events, self.repaired, sync_view);
+        let archives = self.archives;
+        supervisor.spawn(Stage::Intake, "archives", |stop| archives.look(refresh, stop));
+        inner.spawn_intake(&mut supervisor, self.events, (self.repairs, self.repaired), sync_view);
         supervisor
     }
 }
@@ -348,7 +352,7 @@ impl Inner {
         self,
         supervisor: &mut Supervisor,
         events: Events,
-        repaired: Repaired,
+        (repairs, repaired): (RepairRequests, Repaired),
         view: watch::Sender<SyncView>,
     ) {
         let Self { options, metrics, network, store, feed } = self;
@@ -358,10 +362,10 @@ impl Inner {
             let local = LocalSource { commands, store, feed, network: network.clone(), metrics: metrics.clone() };
             supervisor.spawn(Stage::Intake, "source", |stop| local.run(stop));
         }
-        let (chain, kzg) = (options.chain, options.kzg);
+        let (chain, kzg, archives) = (options.chain, options.kzg, options.archives);
         let sync = SyncEngine::new(
             sync_config,
-            SyncParts { chain, store, network, events, kzg, feed, repaired, metrics, view },
+            SyncParts { chain, store, network, events, kzg, archives, feed, repairs, repaired, metrics, view },
         );
         supervisor.spawn(Stage::Intake, "sync", |stop| sync.run(stop));
     }
@@ -371,33 +375,4 @@ fn open_store(options: &NodeOptions) -> Result<Store, StartError> {
     let path = &options.store_path;
     let opened = Store::open(path, options.chain.genesis(), settings::store(&options.config));
     opened.map_err(|source| StartError::Open { path: path.clone(), source })
-}
-
-/// The configured engine, at the head that the store kept for it.
-fn engine(options: &NodeOptions, store: &Store) -> Result<Box<dyn ExecutionEngine>, StartError> {
-    Ok(match options.config.engine.kind {
-        EngineKind::None => Box::new(NoEngine),
-        EngineKind::Embedded => {
-            let kept = store.engine_head()?.map(|bytes| Head::from_bytes(&bytes)).transpose()?;
-            let imported = store.watermarks().imported;
-            // A node that ran without an engine meanwhile has moved on from what this one kept.
-            let head = match kept.filter(|head| head.height == imported) {
-                Some(head) => head,
-                None => first_head(&options.chain, store)?,
-            };
-            Box::new(Embedded::new(head))
-        }
-    })
-}
-
-/// Where the embedded engine starts that has kept nothing yet: at genesis, or at what another engine imported last.
-fn first_head(chain: &Chain, store: &Store) -> Result<Head, StartError> {
-    let genesis = chain.genesis();
-    let imported = store.watermarks().imported;
-    if imported == 0 {
-        return Ok(Head::genesis(genesis.execution_block_hash.0.into(), genesis.genesis_time));
-    }
-    let found = store.get_for_import(imported)?.ok_or(StartError::NoImportedBlock(imported))?;
-    let block = ImportBlock::new(&found.decided.value, &found.payload, ForkSchedule::from(genesis));
-    Ok(head_at(&block.map_err(|_| StartError::NoImportedBlock(imported))?)?)
 }

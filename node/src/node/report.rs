@@ -2,11 +2,12 @@
 
 use std::{
     convert::Infallible,
+    ops::Range,
     time::{Duration, Instant},
 };
 
 use lapis_p2p::{self as network, Handle, PeerInfo};
-use lapis_protocol_spec::Status;
+use lapis_protocol_spec::{Height, Status};
 use lapis_storage::{Store, Watermarks};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,7 @@ use crate::{
     feed::WatermarkFeed,
     import::ImportState,
     metrics::Metrics,
-    status::{Direction, NodeStatus, PeerClaims, PeerView, Stall, StallReason},
+    status::{ArchivesStatus, Direction, NodeStatus, PeerClaims, PeerView, Stall, StallReason},
     sync::{SyncView, scheduler::Blocked},
 };
 
@@ -121,8 +122,7 @@ impl Reporter {
     fn renew_status(&mut self, marks: Watermarks, blobs_per_second: u64, uptime: Duration) {
         let sync = self.views.sync.borrow().clone();
         let import = self.views.import.borrow().clone();
-        let stall =
-            import_stall(&import).or_else(|| sync.stall.as_ref().map(|blocked| sync_stall(blocked, sync.verifying)));
+        let stall = import_stall(&import).or_else(|| sync.stall.as_ref().map(|blocked| sync_stall(blocked, &sync)));
         self.metrics.sync.stalled(stall.as_ref());
         let (bytes_in, bytes_out) = self.traffic;
         self.log_catch_up(marks, &sync);
@@ -145,6 +145,12 @@ impl Reporter {
             status.sync.blobs_per_second = blobs_per_second;
             status.sync.verified_blobs = self.metrics.pipeline.verified_blobs();
             status.sync.faulty_blobs = self.metrics.pipeline.faulty_blobs();
+            status.sync.archives = ArchivesStatus {
+                count: sync.archives,
+                values: self.metrics.sync.values_from_archives(),
+                items: self.metrics.pipeline.archived_items(),
+                faults: self.metrics.sync.archive_faults(),
+            };
             status.sync.bytes_in = bytes_in;
             status.sync.bytes_out = bytes_out;
             status.not_ready = not_ready(behind, sync.peers, stall.as_ref());
@@ -222,18 +228,23 @@ fn import_stall(state: &ImportState) -> Option<Stall> {
     Some(Stall::new(reason, engine_state(state)))
 }
 
-fn sync_stall(blocked: &Blocked, verifying: bool) -> Stall {
+fn sync_stall(blocked: &Blocked, sync: &SyncView) -> Stall {
+    let span = |heights: &Range<Height>| format!("{}..{}", heights.start, heights.end.saturating_sub(1));
     match blocked {
         Blocked::NoPeers => Stall::new(StallReason::NoPeers, "no peer of this chain is connected"),
-        Blocked::NoPeerHas(heights) => {
-            let detail = format!("no peer has {}..{}", heights.start, heights.end.saturating_sub(1));
-            Stall::new(StallReason::NoPeerHasData, detail)
+        Blocked::NobodyHas(heights) => {
+            let who = if sync.archives == 0 { "no peer has" } else { "no peer and no archive has" };
+            Stall::new(StallReason::NoPeerHasData, format!("{who} {}", span(heights)))
         }
         Blocked::PeersBusy(heights) => {
-            let detail = format!("peers that have {}..{} do not deliver", heights.start, heights.end.saturating_sub(1));
+            let detail = format!("peers that have {} do not deliver", span(heights));
             Stall::new(StallReason::RateLimitedByPeers, detail)
         }
-        Blocked::BufferFull if verifying => {
+        Blocked::ArchivesBusy(heights) => {
+            let detail = format!("no peer has {}, and archives that have it do not deliver", span(heights));
+            Stall::new(StallReason::ArchiveUnavailable, detail)
+        }
+        Blocked::BufferFull if sync.verifying => {
             Stall::new(StallReason::VerificationQueueFull, "received data waits for verification")
         }
         Blocked::BufferFull => Stall::new(StallReason::BufferFull, "the memory for received data is used up"),

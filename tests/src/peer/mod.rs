@@ -11,7 +11,7 @@ pub mod fault;
 mod forge;
 mod log;
 mod network;
-mod spoil;
+pub(crate) mod spoil;
 mod streams;
 
 use std::sync::Arc;

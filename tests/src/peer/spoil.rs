@@ -34,11 +34,18 @@ pub(super) fn spoil(fault: Fault, chain: &TestChain, request: &Request, items: &
     let method = request.method();
     match fault {
         Fault::Claim(fault) => spoil_claim(fault, method, items),
-        Fault::Value(fault) if Data::Values.is_of(method) => forge(fault, chain, items).map(steps),
-        Fault::ValidatorSet(fault) if method == Method::ValidatorSetByRoot => spoil_set(fault, items).map(steps),
-        Fault::Payload(fault) if Data::Payloads.is_of(method) => spoil_payloads(fault, chain, items).map(steps),
-        Fault::Blob(fault) if Data::Blobs.is_of(method) => spoil_blobs(fault, items).map(steps),
         Fault::Stream(data, fault) if data.is_of(method) => spoil_stream(fault, items),
+        fault => spoil_items(fault, chain, method, items).map(steps),
+    }
+}
+
+/// What comes instead of `items`, which `method` asks for; `None` if they give this fault no occasion.
+pub(crate) fn spoil_items(fault: Fault, chain: &TestChain, method: Method, items: &[Item]) -> Option<Vec<Item>> {
+    match fault {
+        Fault::Value(fault) if Data::Values.is_of(method) => forge(fault, chain, items),
+        Fault::ValidatorSet(fault) if method == Method::ValidatorSetByRoot => spoil_set(fault, items),
+        Fault::Payload(fault) if Data::Payloads.is_of(method) => spoil_payloads(fault, chain, items),
+        Fault::Blob(fault) if Data::Blobs.is_of(method) => spoil_blobs(fault, items),
         _ => None,
     }
 }

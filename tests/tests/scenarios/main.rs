@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod announcements;
+mod archived;
 mod archiving;
 mod catching_up;
 mod claims;
+mod damaged;
 mod faults;
 mod killed;
 mod pruned;
