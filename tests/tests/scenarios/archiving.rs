@@ -276,4 +276,68 @@ async fn the_program_archives_into_s3_through_outages_and_kills() {
         server.objects().into_iter().filter(|path| path.extension().is_some_and(|found| found == "lapis")).collect();
     let (_dir, store) = import_all(&chain, &archives);
     assert_holds(&store, chain.up_to(12));
+
+    // A program without any peer gets all that from there.
+    let follower = Program::init(&chain);
+    let mut settings: Vec<(&str, String)> = server.settings();
+    settings.push(("LAPIS_ARCHIVE__FETCH_FROM", server.location()));
+    settings.push(("LAPIS_RETENTION__BLOB_HEIGHTS", "all".to_owned()));
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut process = follower.run(&[], &settings).await;
+    process.says("caught up").await;
+    process.stop().await;
+    assert_holds(&follower.store(), chain.up_to(12));
+}
+
+/// Archives of the first 12 heights in `place`, by `writers` nodes.
+async fn archives(chain: &Arc<TestChain>, place: &Path, writers: usize) -> Vec<PathBuf> {
+    for _ in 0..writers {
+        let node = Home::holding(chain, chain.blocks()).start(archiving(place)).await;
+        archived(&node, 12).await;
+        node.stop().await;
+    }
+    files(&base(place, chain), "lapis")
+}
+
+/// A new node that takes what it lacks from `place`.
+fn fetching(place: &Path) -> Setup {
+    let mut setup = Setup::default();
+    setup.config.archive.fetch_from = vec![Location::Directory(place.to_owned())];
+    setup.config.retention.blob_heights = BlobRetention::All;
+    setup
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_syncs_from_archives_what_its_peers_have_pruned() {
+    let (chain, place) = (Arc::clone(&CHAIN), TempDir::new().unwrap());
+    archives(&chain, place.path(), 1).await;
+    let mut pruned = Setup::default();
+    pruned.config.retention.blob_heights = BlobRetention::Genesis;
+    let peer = Home::holding(&chain, chain.blocks()).start(pruned).await;
+    peer.watermarks("pruning", |marks| marks.earliest_blob == 12).await;
+    let mut setup = fetching(place.path());
+    setup.config.network.peers = vec![peer.address()];
+    let node = Home::new(&chain).start(setup).await;
+    node.imported(chain.last()).await;
+    assert_holds(node.store(), chain.blocks());
+    node.assert_unblemished(peer.peer_id()).await;
+    node.stop().await;
+    peer.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_one_archive_is_damaged_another_one_of_the_same_heights_is_read() {
+    let (chain, place) = (Arc::clone(&CHAIN), TempDir::new().unwrap());
+    let written = archives(&chain, place.path(), 2).await;
+    assert_eq!(written.len(), 6);
+    for path in written.iter().step_by(2) {
+        let mut bytes = fs::read(path).unwrap();
+        let half = bytes.len() / 2;
+        bytes[half..].fill(0);
+        fs::write(path, bytes).unwrap();
+    }
+    let node = Home::new(&chain).start(fetching(place.path())).await;
+    node.imported(12).await;
+    assert_holds(node.store(), chain.up_to(12));
+    node.stop().await;
 }
