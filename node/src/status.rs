@@ -147,7 +147,8 @@ pub enum StallReason {
     BufferFull,
     /// The disk is full or fails: it did not take what arrived.
     DiskSlow,
-    /// A row of the next height to import is damaged and not mended yet.
+    /// A row of the next height to import is damaged and not mended yet, or one without which it cannot be told what is
+    /// missing.
     StoreDamaged,
     /// Stored data is as far ahead of import as is allowed.
     ImporterBehind,

@@ -22,7 +22,10 @@ use crate::{
     import::ImportState,
     metrics::Metrics,
     status::{ArchivesStatus, Direction, NodeStatus, PeerClaims, PeerView, Stall, StallReason},
-    sync::{SyncView, scheduler::Blocked},
+    sync::{
+        SyncView,
+        scheduler::{Blocked, Mend},
+    },
 };
 
 /// How often the views are renewed, beside every movement of a watermark.
@@ -249,6 +252,14 @@ fn sync_stall(blocked: &Blocked, sync: &SyncView) -> Stall {
         }
         Blocked::BufferFull => Stall::new(StallReason::BufferFull, "the memory for received data is used up"),
         Blocked::OwnTrouble => Stall::new(StallReason::DiskSlow, "this machine did not take what arrived; see the log"),
+        Blocked::StoreDamaged(Mend::Value(height)) => {
+            let detail = format!("the value of height {height} is damaged and waits for somebody who has it");
+            Stall::new(StallReason::StoreDamaged, detail)
+        }
+        Blocked::StoreDamaged(Mend::ValidatorSet(root)) => {
+            let detail = format!("the validator set {root} is damaged and waits for somebody who has it");
+            Stall::new(StallReason::StoreDamaged, detail)
+        }
         Blocked::ImporterBehind => Stall::new(StallReason::ImporterBehind, "stored data is as far ahead as allowed"),
     }
 }

@@ -38,7 +38,7 @@ use super::{
     archive::Archive,
     fetch::{FetchTask, Fetched, Supplier},
     pipeline::{Pipeline, PipelineConfig, PipelineEvent, StageFailure},
-    scheduler::{Action, Mend, Missing, Outcome, Report, Scheduler, SchedulerConfig, SourceId},
+    scheduler::{Action, Mend, Missing, Outcome, Report, RequestId, Scheduler, SchedulerConfig, SourceId},
 };
 use crate::{
     chain::Chain,
@@ -111,6 +111,8 @@ pub struct SyncEngine {
     rng: StdRng,
     pipeline: Pipeline,
     fetches: JoinSet<Fetched>,
+    /// Ways to end those of them that read from archives.
+    readings: BTreeMap<RequestId, CancellationToken>,
     commits: JoinSet<Result<Committed, StoreError>>,
     judgements: JoinSet<Result<Judged, StoreError>>,
     /// What is being held against the store to mend it. As many as the scheduler mends at a time.
@@ -140,6 +142,7 @@ impl SyncEngine {
             rng: StdRng::from_os_rng(),
             pipeline,
             fetches: JoinSet::new(),
+            readings: BTreeMap::new(),
             commits: JoinSet::new(),
             judgements: JoinSet::new(),
             mends: JoinSet::new(),
@@ -305,6 +308,11 @@ impl SyncEngine {
         self.start_commit();
         self.scheduler.set_held_values(self.held_values());
         self.load().await?;
+        for id in self.scheduler.recalls(Instant::now()) {
+            if let Some(recall) = self.readings.get(&id) {
+                recall.cancel();
+            }
+        }
         for action in self.scheduler.poll(Instant::now(), &mut self.rng) {
             self.start(action);
         }
@@ -321,7 +329,11 @@ impl SyncEngine {
             let _ = self.scheduler.finished(action.id, &Report::empty(Outcome::Local), Instant::now());
             return;
         };
-        let task = FetchTask::new(supplier, self.pipeline.entrance.clone(), action.id);
+        let recall = CancellationToken::new();
+        if !action.source.is_peer() {
+            self.readings.insert(action.id, recall.clone());
+        }
+        let task = FetchTask::new(supplier, self.pipeline.entrance.clone(), recall, action.id);
         self.fetches.spawn(task.run(action.fetch));
     }
 

@@ -15,6 +15,7 @@ use crate::sync::{fetch::Fetched, scheduler::Ended};
 impl SyncEngine {
     pub(super) async fn on_fetched(&mut self, fetched: Fetched) -> Result<(), SyncError> {
         let Fetched { id, source, report, values, sets, validator_set, offence } = fetched;
+        self.readings.remove(&id);
         if let Some((offence, reason)) = offence {
             tracing::info!(%source, ?offence, %reason, "an exchange went wrong");
             self.blame(source, offence).await;

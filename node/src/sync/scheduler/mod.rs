@@ -13,6 +13,7 @@ mod config;
 mod data;
 mod mend;
 mod plan;
+mod recall;
 mod source;
 mod sources;
 mod values;
@@ -48,6 +49,7 @@ struct Flight {
     started: Instant,
     /// The row that it is to mend, if it is for that.
     mend: Option<Mend>,
+    is_recalled: bool,
 }
 
 /// What an exchange that ended was for, as far as its driver has something in hand for it.

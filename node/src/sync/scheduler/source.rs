@@ -84,6 +84,11 @@ impl Source {
         self.lacks.get(&height).is_some_and(|lack| lack.until > now)
     }
 
+    /// Whether it has failed to deliver something of `height`, however long ago, and nothing has changed since.
+    pub(super) fn has_lacked(&self, height: Height) -> bool {
+        self.lacks.contains_key(&height)
+    }
+
     /// Whether it makes sense to ask this source for `kind` at `height` now.
     pub(super) fn may_serve(&self, kind: Kind, height: Height, now: Instant) -> bool {
         let may_have = self.claims.covers(kind, height) || self.claims.may_have_parts(kind, height);

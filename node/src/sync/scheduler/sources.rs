@@ -98,6 +98,12 @@ impl SourceBook {
         !self.peers().any(|peer| peer.is_able(kind, height, now))
     }
 
+    /// Whether a peer that claims `kind` at `height`, and is not known to lack it, can be asked for it by `method` now.
+    pub(super) fn a_fresh_peer_is_free(&self, kind: Kind, height: Height, method: Method, now: Instant) -> bool {
+        let fits = |peer: &Source| peer.is_able(kind, height, now) && peer.is_free(method, now);
+        self.peers().any(|peer| fits(peer) && !peer.has_lacked(height))
+    }
+
     /// Whether it makes sense to ask `id` for `kind` at `height` now.
     pub(super) fn may_serve(&self, id: SourceId, kind: Kind, height: Height, now: Instant) -> bool {
         let may_serve = self.source(id).is_some_and(|source| source.may_serve(kind, height, now));
