@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn garbage_is_refused() {
-        assert!(matches!(decompress(&[]), Err(AnnouncementFault::Snappy(_))));
+        assert!(matches!(decompress(&[]), Err(AnnouncementFault::Length(0))));
+        assert!(matches!(decompress(&[0x80]), Err(AnnouncementFault::Snappy(_))));
         let garbage = compress(&[7; 4096]).unwrap();
         assert!(matches!(decode_message(&garbage), Err(AnnouncementFault::Value(_))));
     }
