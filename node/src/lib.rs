@@ -10,6 +10,7 @@ mod decide;
 pub mod devnet;
 pub mod execution;
 pub mod feed;
+pub mod fetch;
 pub mod genesis_file;
 pub mod http;
 pub mod import;

@@ -10,6 +10,7 @@ mod catching_up;
 mod claims;
 mod damaged;
 mod faults;
+mod fetching;
 mod killed;
 mod pruned;
 mod serving;
