@@ -12,7 +12,7 @@ pub enum FetchError {
     Start(#[from] StartError),
     /// The peer cannot be reached.
     #[error(transparent)]
-    Dial(#[from] DialError),
+    Dial(Box<DialError>),
     /// The peer did not say in time that it is of this chain.
     #[error("the peer does not answer")]
     Silent,
@@ -88,6 +88,12 @@ pub enum FetchError {
     /// A task panicked.
     #[error("a task failed: {0}")]
     Task(#[from] JoinError),
+}
+
+impl From<DialError> for FetchError {
+    fn from(error: DialError) -> Self {
+        Self::Dial(Box::new(error))
+    }
 }
 
 fn refusal(reason: Option<&GoodbyeReason>) -> String {
