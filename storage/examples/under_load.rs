@@ -101,7 +101,7 @@ fn measure(path: &Path, heights: u64) {
         });
     });
     archiving.print("all heights but one marked as archived");
-    pruning.print("step of pruning, at most 512 blobs");
+    pruning.print("step of pruning, at most 128 blobs");
     inserting.print("insertion of 6 blobs, meanwhile");
     reading.print("reading of a blob, meanwhile");
 }

@@ -18,7 +18,9 @@
 
 mod chain;
 mod compare;
+mod disk;
 mod home;
+pub mod kills;
 mod node;
 pub mod peer;
 mod program;
@@ -30,6 +32,7 @@ use std::{future::Future, time::Duration};
 pub use self::{
     chain::{TestChain, kzg},
     compare::{assert_holds, held_blobs},
+    disk::SmallDisk,
     home::{Home, Setup},
     node::TestNode,
     peer::{ScriptedPeer, fault::Fault},

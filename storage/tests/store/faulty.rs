@@ -154,6 +154,12 @@ impl Inner {
     }
 }
 
+impl std::fmt::Display for Disk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a disk in memory")
+    }
+}
+
 impl Medium for Disk {
     fn open(&self) -> Result<Box<dyn StorageBackend>, OpenError> {
         Ok(Box::new(self.clone()))

@@ -7,6 +7,7 @@ mod announcements;
 mod catching_up;
 mod claims;
 mod faults;
+mod full_disk;
 mod killed;
 mod pruned;
 mod serving;
