@@ -7,7 +7,7 @@ use std::{
 };
 
 use lapis_protocol_spec::{Bytes32, ChainLink, Genesis, Height, HeightRanges, ValidatorSet, decode, encode};
-use redb::{Database, Durability, ReadTransaction, ReadableTable, WriteTransaction};
+use redb::{Database, Durability, ReadTransaction, ReadableTable, StorageBackend, WriteTransaction};
 
 use crate::{
     Conflict, Fate, OpenError, Reader, StoreConfig, StoreError, StoreStats, TableName, Watermarks,
@@ -300,6 +300,21 @@ impl Store {
         self.reopen_as_writer(&mut eventual)?;
         let result = guarded(|| self.inner.connection.exclusively(body));
         self.after(&mut eventual, result)
+    }
+
+    /// Makes everything durable, closes the database, gives what it lies on to `body`, with the size of a cache, and opens
+    /// it again. Snapshots end.
+    pub(crate) fn while_closed<T>(
+        &self,
+        body: impl FnOnce(Box<dyn StorageBackend>, usize) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut eventual = self.writer();
+        let flushed = guarded(|| self.transact(&mut eventual, Safe::Durable, |_| Ok(())));
+        self.after(&mut eventual, flushed)?;
+        let (result, found) =
+            self.inner.connection.while_closed(|backend| body(backend, self.inner.config.cache_bytes))?;
+        self.take_over(found);
+        result
     }
 
     /// Sees to it that a database which failed is opened again.
