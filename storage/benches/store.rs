@@ -72,11 +72,11 @@ impl Verifieds {
 fn insert(c: &mut Criterion) {
     let mut group = c.benchmark_group("insert");
     group.sample_size(10);
-    for (heights, blobs) in [(64, 6), (1, 1024)] {
+    for (heights, blobs, groups) in [(64, 6, [6, 60]), (1, 1024, [64, 1024])] {
         let data = Verifieds::new(heights, blobs);
         group.throughput(Throughput::Bytes(data.bytes()));
-        for per_transaction in if heights == 1 { vec![1] } else { vec![1, 10] } {
-            let name = format!("{heights}x{blobs}, {per_transaction} heights a transaction");
+        for per_transaction in groups {
+            let name = format!("{heights}x{blobs}, {per_transaction} blobs a transaction");
             group.bench_function(BenchmarkId::new("store", &name), |b| {
                 b.iter_custom(|times| (0..times).map(|_| time_insert(&data, per_transaction)).sum());
             });
@@ -90,8 +90,10 @@ fn insert(c: &mut Criterion) {
 fn time_insert(data: &Verifieds, group: usize) -> Duration {
     let bench = Bench::new();
     bench.store.mark_decided(&data.decided).unwrap();
-    let heights = data.decided.len();
-    let batches: Vec<Batch> = (0..heights).step_by(group).map(|i| data.batch(i..(i + group).min(heights))).collect();
+    bench.store.insert(Batch { payloads: data.payloads.clone(), ..Batch::default() }).unwrap();
+    let blobs = data.blobs.concat();
+    let batches: Vec<Batch> =
+        blobs.chunks(group).map(|blobs| Batch { blobs: blobs.to_vec(), ..Batch::default() }).collect();
     let start = Instant::now();
     for batch in batches {
         bench.store.insert(batch).unwrap();
@@ -101,9 +103,10 @@ fn time_insert(data: &Verifieds, group: usize) -> Duration {
 
 fn time_file(data: &Verifieds, group: usize) -> Duration {
     let mut file = tempfile::tempfile().unwrap();
+    let blobs: Vec<_> = data.blobs.iter().flatten().collect();
     let start = Instant::now();
-    for heights in data.blobs.chunks(group) {
-        for blob in heights.iter().flatten() {
+    for blobs in blobs.chunks(group) {
+        for blob in blobs {
             file.write_all(blob.blob.as_array()).unwrap();
         }
         file.sync_data().unwrap();

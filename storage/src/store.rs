@@ -91,7 +91,7 @@ impl Store {
     /// schema or what is missing has to be found again, because rows that say so are damaged: then it visits all heights.
     ///
     /// A set of heights with a damaged row is mended at once: gaps are told from other rows, and that heights are
-    /// archived is forgotten. [`Store::verify`] and [`Store::repair`] report it when they are called next.
+    /// archived is forgotten. [`Store::take_mended`] says so.
     ///
     /// # Errors
     /// [`OpenError`], one line each; nothing on disk has changed then.
@@ -252,8 +252,9 @@ impl Store {
         known.extend(mended.into_iter().take(room));
     }
 
-    /// Damaged rows that opening has dealt with since this was asked last.
-    pub(crate) fn take_mended(&self) -> Vec<(Damage, Fate)> {
+    /// Damaged rows that opening, the first time or again, has dealt with, and how. Each is told once, here or by
+    /// [`Store::verify`] and [`Store::repair`].
+    pub fn take_mended(&self) -> Vec<(Damage, Fate)> {
         std::mem::take(&mut *self.inner.mended.lock().unwrap_or_else(PoisonError::into_inner))
     }
 

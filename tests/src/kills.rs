@@ -105,7 +105,7 @@ impl Life {
     /// If anything is not as it must be.
     pub async fn run_and_kill(&mut self, kill: Kill) {
         let sent = self.peer.log().now().sidecars().count();
-        self.peer.allow_sidecars(sent + kill.allowance());
+        self.peer.allow_more_sidecars(kill.allowance());
         let process = self.program.run(&[self.peer.address()], &SETTINGS).await;
         let statuses = process.statuses();
         let in_writing = self.reached(kill, sent).await;
@@ -131,21 +131,23 @@ impl Life {
     /// Waits for the moment to kill; whether that is one at which the store was seen to be written.
     async fn reached(&self, kill: Kill, sent: usize) -> bool {
         let (available, last) = (self.marks.available, self.chain.last());
-        let is_over = move |log: &Log| log.told_available() == last;
-        let wait = |wanted: Box<dyn Fn(&Log) -> bool + Send>| async move {
-            self.peer.log().until(&format!("{kill:?}"), |log| wanted(log) || is_over(log)).await;
-            false
+        let wanted = move |log: &Log| match kill {
+            _ if log.told_available() == last => true,
+            Kill::Sent(more) => log.sidecars().count() >= sent + more,
+            Kill::Stored(more) => log.told_available() >= available + more,
+            Kill::Written(_) => false,
         };
-        match kill {
-            Kill::Sent(more) => wait(Box::new(move |log| log.sidecars().count() >= sent + more)).await,
-            Kill::Stored(more) => wait(Box::new(move |log| log.told_available() >= available + more)).await,
-            Kill::Written(times) => {
-                let writes = Writes::watch(self.program.store_path(), times);
-                tokio::select! {
-                    () = writes.seen() => true,
-                    hit = wait(Box::new(move |log| log.sidecars().count() >= sent + kill.allowance())) => hit,
-                }
+        let writes = async {
+            match kill {
+                Kill::Written(times) => Writes::watch(self.program.store_path(), times).seen().await,
+                Kill::Sent(_) | Kill::Stored(_) => std::future::pending().await,
             }
+        };
+        let what = format!("{kill:?}");
+        tokio::select! {
+            () = writes => true,
+            _ = self.peer.log().until(&what, wanted) => false,
+            () = self.peer.has_sent_all_it_may() => false,
         }
     }
 

@@ -370,7 +370,11 @@ impl Inner {
 fn open_store(options: &NodeOptions) -> Result<Store, StartError> {
     let medium = Arc::clone(&options.store);
     let opened = Store::open_on(medium, options.chain.genesis(), settings::store(&options.config));
-    opened.map_err(|source| StartError::Open { store: options.store.to_string(), source })
+    let store = opened.map_err(|source| StartError::Open { store: options.store.to_string(), source })?;
+    for (damage, fate) in store.take_mended() {
+        tracing::warn!(%damage, ?fate, "a damaged row was found when the store was opened");
+    }
+    Ok(store)
 }
 
 /// The configured engine, at the head that the store kept for it.

@@ -30,7 +30,7 @@ struct Arguments {
 fn moment(random: &mut StdRng) -> Kill {
     match random.random_range(0..4) {
         0 => Kill::Sent(random.random_range(1..100)),
-        1 => Kill::Stored(random.random_range(1..8)),
+        1 => Kill::Stored(random.random_range(1..5)),
         _ => Kill::Written(random.random_range(1..12)),
     }
 }
