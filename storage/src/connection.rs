@@ -10,7 +10,7 @@ use std::sync::{
 };
 
 use lapis_protocol_spec::Genesis;
-use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
+use redb::{Database, ReadTransaction, ReadableDatabase, StorageBackend, WriteTransaction};
 
 use crate::{
     Fate, OpenError, StoreConfig, StoreError,
@@ -94,6 +94,20 @@ impl Connection {
         let (opened, found) = Opened::new(&*self.medium, &self.genesis, self.cache_bytes)?;
         *slot = Some(opened);
         Ok(found)
+    }
+
+    /// Closes the database, runs `body` on what it lies on, and opens the database again, whatever came of that. The caller
+    /// is the only writer and has no transaction open. Snapshots end.
+    pub(crate) fn while_closed<T>(
+        &self,
+        body: impl FnOnce(Box<dyn StorageBackend>) -> Result<T, StoreError>,
+    ) -> Result<(Result<T, StoreError>, Found), OpenError> {
+        let mut slot = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        drop(slot.take());
+        let result = self.medium.open().map_err(StoreError::from).and_then(body);
+        let (opened, found) = Opened::new(&*self.medium, &self.genesis, self.cache_bytes)?;
+        *slot = Some(opened);
+        Ok((result, found))
     }
 
     /// Runs `body` on the database while nobody else can begin anything. The caller is the only writer, has no transaction

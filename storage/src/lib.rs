@@ -35,6 +35,7 @@ mod migrate;
 mod missing;
 mod open;
 mod orphans;
+mod overlay;
 mod pieces;
 mod ranges;
 mod read;

@@ -63,7 +63,7 @@ impl Default for PruneOptions {
             kind: PruneKind::Blobs,
             allow: PruneAllow::Imported,
             max_heights: NonZeroU64::new(64).unwrap_or(NonZeroU64::MIN),
-            max_blobs: NonZeroU64::new(512).unwrap_or(NonZeroU64::MIN),
+            max_blobs: NonZeroU64::new(128).unwrap_or(NonZeroU64::MIN),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The commands that run nodes: log, runtime, signals, and the node itself.
 
-use std::{env, fmt, future::Future, io, time::Duration};
+use std::{env, fmt, future::Future, io, sync::Arc, time::Duration};
 
 use clap::ArgMatches;
+use lapis_storage::DiskFile;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +50,7 @@ pub(super) fn run(args: &RunArgs, matches: Option<&ArgMatches>) -> Result<(), Cl
         config: loaded.config,
         chain: Chain::new(genesis),
         keypair: key,
-        store_path: dir.store_path(),
+        store: Arc::new(DiskFile::new(&dir.store_path())),
         kzg,
         source: Source::Follow,
         archives: Vec::new(),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use lapis_protocol_spec::{Height, Kzg};
+use lapis_storage::DiskFile;
 use libp2p::Multiaddr;
 use serde::Serialize;
 use tokio::task::JoinHandle;
@@ -98,7 +99,7 @@ impl Network {
             config: config(peers),
             chain: self.chain.clone(),
             keypair: dir.key()?,
-            store_path: dir.store_path(),
+            store: Arc::new(DiskFile::new(&dir.store_path())),
             kzg: Arc::clone(&self.kzg),
             source,
             archives: Vec::new(),

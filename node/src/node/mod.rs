@@ -6,11 +6,11 @@ mod engine;
 mod report;
 mod settings;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use lapis_p2p::{Events, Handle, Service};
 use lapis_protocol_spec::{Height, Kzg};
-use lapis_storage::{OpenError, Store, StoreError};
+use lapis_storage::{Medium, OpenError, Store, StoreError};
 use libp2p::{Multiaddr, PeerId, identity::Keypair};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -62,8 +62,8 @@ pub struct NodeOptions {
     pub chain: Chain,
     /// Its identity.
     pub keypair: Keypair,
-    /// The store's file.
-    pub store_path: PathBuf,
+    /// Where the store is.
+    pub store: Arc<dyn Medium>,
     /// The trusted setup, shared by all nodes of the process.
     pub kzg: Arc<Kzg>,
     /// Where decided values come from.
@@ -82,10 +82,10 @@ pub enum StartError {
     #[error("{0}")]
     Http(#[from] http::BindError),
     /// The store cannot be opened.
-    #[error("{path}: {source}")]
+    #[error("{store}: {source}")]
     Open {
-        /// Its file.
-        path: PathBuf,
+        /// Where it is.
+        store: String,
         /// Why.
         source: OpenError,
     },
@@ -203,7 +203,7 @@ impl Parts {
         };
         // A store that is there is opened first: whether this directory is free is the first thing to know. A new one is
         // created only after all sockets are bound, and nobody is answered before it is there.
-        let existing = options.store_path.exists().then(|| open_store(&options)).transpose()?;
+        let existing = options.store.exists().then(|| open_store(&options)).transpose()?;
         let provider = Arc::new(LateProvider::default());
         let (network_config, chain) = (settings::network(&options.config), &options.chain);
         let (mut service, network, events) =
@@ -372,7 +372,11 @@ impl Inner {
 }
 
 fn open_store(options: &NodeOptions) -> Result<Store, StartError> {
-    let path = &options.store_path;
-    let opened = Store::open(path, options.chain.genesis(), settings::store(&options.config));
-    opened.map_err(|source| StartError::Open { path: path.clone(), source })
+    let medium = Arc::clone(&options.store);
+    let opened = Store::open_on(medium, options.chain.genesis(), settings::store(&options.config));
+    let store = opened.map_err(|source| StartError::Open { store: options.store.to_string(), source })?;
+    for (damage, fate) in store.take_mended() {
+        tracing::warn!(%damage, ?fate, "a damaged row was found when the store was opened");
+    }
+    Ok(store)
 }

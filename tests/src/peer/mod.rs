@@ -141,6 +141,16 @@ impl ScriptedPeer {
         }
     }
 
+    /// From now on it begins to send so many more sidecars, and then no more.
+    pub fn allow_more_sidecars(&self, count: usize) {
+        self.allowance.add(count);
+    }
+
+    /// Waits until it may send no more sidecars.
+    pub async fn has_sent_all_it_may(&self) {
+        self.allowance.used_up().await;
+    }
+
     /// Connects to `address`, which names the peer, and exchanges statuses.
     pub async fn dial(&self, chain: &TestChain, address: &Multiaddr) -> PeerId {
         let peer = network::peer_of(address).expect("an address with a peer id");

@@ -11,6 +11,7 @@ mod claims;
 mod damaged;
 mod faults;
 mod fetching;
+mod full_disk;
 mod hostile;
 mod killed;
 mod pruned;
