@@ -19,7 +19,7 @@ use super::{ArchiveName, ObjectArchive, ObjectError, Operation, TRANSFER_BYTES};
 /// four times [`TRANSFER_BYTES`] at most.
 const PARTS_IN_FLIGHT: usize = 2;
 
-/// How long the object store may take to forget what was sent of an upload that is given up.
+/// How long the object store may take, once an upload is to stop, to make an object of what was sent or to forget it.
 const ABORT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Length and SHA-256 of an object.
@@ -75,7 +75,10 @@ impl ObjectArchive {
     {
         let path = self.path(name.archive());
         let failed = |source| ObjectError { operation: Operation::Write, object: self.shown(&path), source };
-        let upload = self.objects.put_multipart(&path).await.map_err(failed)?;
+        let upload = tokio::select! {
+            () = stop.cancelled() => return Err(UploadError::Interrupted),
+            upload = self.objects.put_multipart(&path) => upload.map_err(failed)?,
+        };
         let mut upload = WriteMultipart::new_with_chunk_size(upload, TRANSFER_BYTES);
         let (chunks, mut received) = mpsc::channel(1);
         let writer = tokio::task::spawn_blocking(move || {
@@ -88,7 +91,12 @@ impl ObjectArchive {
         drop(received);
         let written: Result<_, E> = writer.await?;
         let failure = match (sent, written) {
-            (Ok(true), Ok(uploaded)) => return upload.finish().await.map(|_| uploaded).map_err(|e| failed(e).into()),
+            (Ok(true), Ok(uploaded)) => {
+                return match finish(upload, stop).await {
+                    Some(finished) => finished.map(|()| uploaded).map_err(|error| failed(error).into()),
+                    None => Err(UploadError::Interrupted),
+                };
+            }
             (Ok(true), Err(error)) => UploadError::Source(error),
             // Whatever the writer says then: its pipe is broken.
             (Ok(false), _) => UploadError::Interrupted,
@@ -173,6 +181,18 @@ async fn send(
             ready = upload.wait_for_capacity(PARTS_IN_FLIGHT) => ready?,
         }
         upload.put(chunk);
+    }
+}
+
+/// Makes an object of what was sent. `None` if that is not done soon after `stop`.
+async fn finish(upload: WriteMultipart, stop: &CancellationToken) -> Option<Result<(), object_store::Error>> {
+    let limit = async {
+        stop.cancelled().await;
+        tokio::time::sleep(ABORT_LIMIT).await;
+    };
+    tokio::select! {
+        finished = upload.finish() => Some(finished.map(drop)),
+        () = limit => None,
     }
 }
 

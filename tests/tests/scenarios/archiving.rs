@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::Ipv4Addr,
     num::NonZeroUsize,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -21,6 +22,7 @@ use lapis_tests::{
     Home, Program, S3Server, ScriptedPeer, Setup, TestChain, TestNode, assert_holds, held_blobs, kzg, patiently,
 };
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Heights of one archive.
@@ -230,6 +232,29 @@ async fn an_object_appears_in_s3_as_a_whole_or_not_at_all() {
     assert_eq!(archive.checksum(&name).await.unwrap(), uploaded.checksum);
     let [object] = &server.objects()[..] else { panic!("not one object") };
     assert!(fs::read(object).unwrap() == bytes);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_to_a_service_that_never_answers_stops_when_it_is_told_to() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let options = S3Options {
+        endpoint: Some(format!("http://{}", listener.local_addr().unwrap())),
+        region: Some("us-east-1".to_owned()),
+        allow_http: true,
+        credentials: Some(("lapis".to_owned(), "secret".to_owned())),
+    };
+    let hours = Duration::from_secs(24 * 3600);
+    let archive = ObjectArchive::open(&"s3://heights".parse().unwrap(), &options, hours, CHAIN.chain().id()).unwrap();
+    let name = ArchiveName { first: 1, last: 4, writer: WriterTag::of(&libp2p::PeerId::random()) };
+    let told = CancellationToken::new();
+    let uploading = tokio::spawn({
+        let told = told.clone();
+        async move { archive.upload(&name, &told, |_| Ok::<(), std::io::Error>(())).await }
+    });
+    let _connection = patiently("a connection", listener.accept()).await.unwrap();
+    told.cancel();
+    let stopped = patiently("the end of the upload", uploading).await.unwrap();
+    assert!(matches!(stopped, Err(UploadError::Interrupted)));
 }
 
 /// `lapis run` archives into S3 through outages of the service and its own sudden ends.
