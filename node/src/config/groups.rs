@@ -173,7 +173,8 @@ group! {
         /// they are imported without.
         pub below_floor: BelowFloor = BelowFloor::RequireBlobs,
         /// When blobs that need not be kept any more are deleted. "after-import": once the engine has their heights.
-        /// "after-archive": once they are in the archive too, which archive.upload_to names.
+        /// "after-archive": once they are in the archive too, which archive.upload_to names. "after-import" does not
+        /// wait for the archive: it may delete what was not uploaded in time.
         pub prune: PrunePolicy = PrunePolicy::AfterImport,
     }
 }
