@@ -17,8 +17,8 @@ const MAX_ARCHIVES: usize = 1 << 17;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
     archives: BTreeSet<ArchiveName>,
-    /// Those in which something was found to be wrong: asked last, until the catalog is made anew.
-    damaged: BTreeSet<ArchiveName>,
+    /// Those in which something was found to be wrong, or that are gone: asked last, until the catalog is made anew.
+    avoided: BTreeSet<ArchiveName>,
 }
 
 impl Catalog {
@@ -32,11 +32,15 @@ impl Catalog {
         }
     }
 
-    /// Something is wrong in this one: others that have the same heights are preferred to it.
-    pub fn damaged(&mut self, name: ArchiveName) {
-        if self.archives.contains(&name) {
-            self.damaged.insert(name);
-        }
+    /// Something is wrong in this one, or it is gone: others that have the same heights are preferred to it.
+    /// `true` if that is news.
+    pub fn avoid(&mut self, name: ArchiveName) -> bool {
+        self.archives.contains(&name) && self.avoided.insert(name)
+    }
+
+    /// Whether others are preferred to this one.
+    pub fn avoids(&self, name: &ArchiveName) -> bool {
+        self.avoided.contains(name)
     }
 
     /// An archive that has `height`, one in which nothing is known to be wrong if there is one.
@@ -45,7 +49,7 @@ impl Catalog {
         let lowest = ArchiveName::lowest_from(height.saturating_sub(MAX_INDEX_HEIGHTS - 1));
         let above = ArchiveName::lowest_from(height.saturating_add(1));
         let candidates = self.archives.range(lowest..above).rev().filter(|name| name.last >= height);
-        candidates.min_by_key(|name| self.damaged.contains(name)).copied()
+        candidates.min_by_key(|name| self.avoided.contains(name)).copied()
     }
 
     /// All heights that some archive has.
@@ -125,7 +129,7 @@ mod tests {
         let mut catalog = Catalog::default();
         catalog.insert(wrong);
         catalog.insert(good);
-        catalog.damaged(wrong);
+        assert!(catalog.avoid(wrong) && catalog.avoids(&wrong) && !catalog.avoids(&good));
         assert_eq!(catalog.with(12), Some(good));
         assert_eq!(catalog.with(18), Some(wrong));
     }

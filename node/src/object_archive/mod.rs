@@ -14,6 +14,7 @@
 
 mod cache;
 mod catalog;
+mod download;
 mod error;
 mod location;
 mod name;

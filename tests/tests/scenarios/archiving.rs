@@ -355,11 +355,31 @@ async fn where_one_archive_is_damaged_another_one_of_the_same_heights_is_read() 
     let (chain, place) = (Arc::clone(&CHAIN), TempDir::new().unwrap());
     let written = archives(&chain, place.path(), 2).await;
     assert_eq!(written.len(), 6);
-    for path in written.iter().step_by(2) {
+    // Names sort by heights, and those of the same heights by writers; the highest name is asked first.
+    for path in written.iter().skip(1).step_by(2) {
         let mut bytes = fs::read(path).unwrap();
         let half = bytes.len() / 2;
         bytes[half..].fill(0);
         fs::write(path, bytes).unwrap();
+    }
+    let node = Home::new(&chain).start(fetching(place.path())).await;
+    node.imported(12).await;
+    assert_holds(node.store(), chain.up_to(12));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_one_archive_is_gone_or_cut_off_another_one_of_the_same_heights_is_read() {
+    let (chain, place) = (Arc::clone(&CHAIN), TempDir::new().unwrap());
+    let written = archives(&chain, place.path(), 2).await;
+    // Names sort by heights, and those of the same heights by writers; the highest name is asked first.
+    for (place, path) in written.iter().skip(1).step_by(2).enumerate() {
+        let length = fs::metadata(path).unwrap().len();
+        match place {
+            0 => fs::remove_file(path).unwrap(),
+            1 => fs::File::options().write(true).open(path).unwrap().set_len(length / 2).unwrap(),
+            _ => fs::File::options().write(true).open(path).unwrap().set_len(1).unwrap(),
+        }
     }
     let node = Home::new(&chain).start(fetching(place.path())).await;
     node.imported(12).await;
