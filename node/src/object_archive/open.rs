@@ -43,8 +43,26 @@ impl fmt::Debug for ObjectArchive {
 }
 
 impl ObjectArchive {
-    /// Opens `location` for archives of the chain `genesis_id`. Asks nothing of a remote service yet; a directory is
-    /// created if it does not exist. No single request takes longer than `time_limit`. Blocks on the disk for a moment.
+    /// As [`ObjectArchive::open`], to write there: a directory is created if it does not exist.
+    ///
+    /// # Errors
+    /// [`ObjectError`] if the location cannot be used at all.
+    pub fn create(
+        location: &Location,
+        s3: &S3Options,
+        time_limit: Duration,
+        genesis_id: &Bytes32,
+    ) -> Result<Self, ObjectError> {
+        if let Location::Directory(path) = location {
+            let failed = |error| object_store::Error::Generic { store: "directory", source: Box::new(error) };
+            let created = std::fs::create_dir_all(path).map_err(failed);
+            created.map_err(ObjectError::during(Operation::Open, location))?;
+        }
+        Self::open(location, s3, time_limit, genesis_id)
+    }
+
+    /// Opens `location` for archives of the chain `genesis_id`. Asks nothing of a remote service yet; a directory must be
+    /// there. No single request takes longer than `time_limit`. Blocks on the disk for a moment.
     ///
     /// # Errors
     /// [`ObjectError`] if the location cannot be used at all.
@@ -57,9 +75,6 @@ impl ObjectArchive {
         let failed = |source| ObjectError { operation: Operation::Open, object: location.to_string(), source };
         let (objects, prefix): (Arc<dyn ObjectStore>, &str) = match location {
             Location::Directory(path) => {
-                std::fs::create_dir_all(path).map_err(|source| {
-                    failed(object_store::Error::Generic { store: "directory", source: Box::new(source) })
-                })?;
                 let directory = LocalFileSystem::new_with_prefix(path).map_err(failed)?;
                 // Only what is on the disk counts as archived.
                 (Arc::new(directory.with_fsync(true)), "")
