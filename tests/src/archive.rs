@@ -188,7 +188,7 @@ impl Archive for MemoryArchive {
         async move { self.values_now(heights) }.boxed()
     }
 
-    fn payload(&self, height: Height) -> BoxFuture<'_, Result<PayloadEnvelope, ArchiveFault>> {
+    fn payload(&self, height: Height, _: usize) -> BoxFuture<'_, Result<PayloadEnvelope, ArchiveFault>> {
         async move { self.payload_now(height) }.boxed()
     }
 

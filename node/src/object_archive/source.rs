@@ -13,7 +13,8 @@ use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use lapis_protocol_spec::{
     BlobSidecar, Bytes32, Height, HeightRanges, PayloadEnvelope,
-    archive::{Index, IndexError, MAX_INDEX_BYTES, SidecarPart},
+    archive::{Index, IndexError, IndexRecord, MAX_INDEX_BYTES, SidecarPart},
+    encode,
 };
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,9 @@ use crate::{
 
 /// After so many looks for newer archives, everything is listed again: archives of lower heights are found then.
 const FULL_LIST_EVERY: u32 = 60;
+
+/// More than the frames of a part take beside their contents.
+const FRAMES_BYTES: usize = 1024;
 
 /// Archives of one height that are tried for one answer.
 const MAX_ATTEMPTS: u32 = 4;
@@ -57,6 +61,8 @@ enum SourceError {
     OtherIndex(ArchiveName),
     #[error("the index of {0} is larger than one may be")]
     LongIndex(ArchiveName),
+    #[error("the payload of height {height} takes more room in {name} than it has bytes")]
+    LongPayload { name: ArchiveName, height: Height },
     #[error("height {height} of {name} has no blob {index}")]
     NoBlob { name: ArchiveName, height: Height, index: u64 },
     #[error("{name}: {source}")]
@@ -78,6 +84,7 @@ impl SourceError {
             | Self::OtherIndex(_)
             | Self::LongIndex(_)
             | Self::Short(_)
+            | Self::LongPayload { .. }
             | Self::NoBlob { .. }
             | Self::Part { source: ReadError::Archive(_) | ReadError::Compression { .. }, .. } => {
                 ArchiveFault::Damaged(cause(self))
@@ -94,6 +101,7 @@ impl SourceError {
             | Self::OtherIndex(name)
             | Self::LongIndex(name)
             | Self::Short(name)
+            | Self::LongPayload { name, .. }
             | Self::NoBlob { name, .. }
             | Self::Part { name, .. } => Some(*name),
         }
@@ -210,11 +218,15 @@ impl ArchiveSource {
         Ok(values)
     }
 
-    async fn read_payload(&self, height: Height) -> Result<PayloadEnvelope, SourceError> {
+    async fn read_payload(&self, height: Height, max_bytes: usize) -> Result<PayloadEnvelope, SourceError> {
         let (name, index) = self.index(height).await?;
-        let range = index.payload_part(height).ok_or(SourceError::OtherIndex(name))?;
+        let record = index.record(height).ok_or(SourceError::OtherIndex(name))?;
+        let range = record.payload_part();
+        if range.end.saturating_sub(range.start) > longest_payload_part(record, max_bytes) {
+            return Err(SourceError::LongPayload { name, height });
+        }
         let compression = index.compression();
-        self.read_part(name, range, move |bytes| read_payload_part(&bytes, compression, height)).await
+        self.read_part(name, range, move |bytes| read_payload_part(&bytes, compression, height, max_bytes)).await
     }
 
     async fn read_sidecars(&self, height: Height, indices: Vec<u64>) -> Result<Vec<BlobSidecar>, SourceError> {
@@ -294,13 +306,21 @@ impl Archive for ArchiveSource {
         self.from_any(height, move || self.read_values(heights.clone(), max_bytes)).boxed()
     }
 
-    fn payload(&self, height: Height) -> BoxFuture<'_, Result<PayloadEnvelope, ArchiveFault>> {
-        self.from_any(height, move || self.read_payload(height)).boxed()
+    fn payload(&self, height: Height, max_bytes: usize) -> BoxFuture<'_, Result<PayloadEnvelope, ArchiveFault>> {
+        self.from_any(height, move || self.read_payload(height, max_bytes)).boxed()
     }
 
     fn sidecars(&self, height: Height, indices: Vec<u64>) -> BoxFuture<'_, Result<Vec<BlobSidecar>, ArchiveFault>> {
         self.from_any(height, move || self.read_sidecars(height, indices.clone())).boxed()
     }
+}
+
+/// Bytes that the payload part of a record can take as it is stored, if the payload's envelope takes at most `max_bytes`:
+/// with the frames around it, and what a compressor adds that finds nothing to compress.
+fn longest_payload_part(record: &IndexRecord, max_bytes: usize) -> u64 {
+    let sets: usize = record.sets().iter().map(|set| encode(set).len()).sum();
+    let plain = (sets + record.decided().encoded_len()).saturating_add(max_bytes).saturating_add(FRAMES_BYTES) as u64;
+    plain.saturating_add(plain / 64).saturating_add(FRAMES_BYTES as u64)
 }
 
 /// No lock here is held while anything can fail or wait.
