@@ -261,7 +261,7 @@ impl ArchiveSource {
 
     /// Reads what an archive with `height` has. Where one turns out to be of no use another one is tried, before anything
     /// is said against this place.
-    async fn from_any<T, F: Future<Output = Result<T, SourceError>>>(
+    async fn read_any<T, F: Future<Output = Result<T, SourceError>>>(
         &self,
         height: Height,
         read: impl Fn() -> F + Send,
@@ -303,15 +303,15 @@ impl Archive for ArchiveSource {
         max_bytes: u64,
     ) -> BoxFuture<'_, Result<Vec<ArchivedValue>, ArchiveFault>> {
         let height = heights.start;
-        self.from_any(height, move || self.read_values(heights.clone(), max_bytes)).boxed()
+        self.read_any(height, move || self.read_values(heights.clone(), max_bytes)).boxed()
     }
 
     fn payload(&self, height: Height, max_bytes: usize) -> BoxFuture<'_, Result<PayloadEnvelope, ArchiveFault>> {
-        self.from_any(height, move || self.read_payload(height, max_bytes)).boxed()
+        self.read_any(height, move || self.read_payload(height, max_bytes)).boxed()
     }
 
     fn sidecars(&self, height: Height, indices: Vec<u64>) -> BoxFuture<'_, Result<Vec<BlobSidecar>, ArchiveFault>> {
-        self.from_any(height, move || self.read_sidecars(height, indices.clone())).boxed()
+        self.read_any(height, move || self.read_sidecars(height, indices.clone())).boxed()
     }
 }
 
