@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use lapis_protocol_spec::{
     Height, HeightRanges,
     archive::{MAX_INDEX_BYTES, MAX_INDEX_HEIGHTS},
@@ -12,6 +12,10 @@ use super::{ArchiveName, ObjectArchive, ObjectError, Operation};
 
 /// Most archives that are remembered, the highest ones: 26 MB of names, 4 million heights in archives of 32.
 const MAX_ARCHIVES: usize = 1 << 17;
+
+/// Most objects that one look goes through, an archive and its index for each name and as much again: a service whose list
+/// has no end does not keep what it lists from being known.
+const MAX_LISTED: usize = 4 * MAX_ARCHIVES;
 
 /// The archives at one location.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,16 +78,18 @@ impl Catalog {
 }
 
 impl ObjectArchive {
-    /// Adds to `catalog` what is there behind `after` in the order of names; `None` for everything.
+    /// Adds to `catalog` what is there behind `after` in the order of names; `None` for everything. Of more than half a
+    /// million objects some are left out.
     ///
     /// # Errors
     /// [`ObjectError`]; `catalog` has what was found before.
     pub async fn list(&self, catalog: &mut Catalog, after: Option<&ArchiveName>) -> Result<(), ObjectError> {
         let failed = |source| ObjectError { operation: Operation::List, object: self.shown(&self.base), source };
-        let mut objects = match after {
+        let objects = match after {
             Some(name) => self.objects.list_with_offset(Some(&self.base), &self.path(name.index())),
             None => self.objects.list(Some(&self.base)),
         };
+        let mut objects = objects.take(MAX_LISTED);
         while let Some(object) = objects.try_next().await.map_err(failed)? {
             let name = object.location.filename().and_then(ArchiveName::of_index);
             if let Some(name) = name.filter(|_| object.size <= MAX_INDEX_BYTES as u64) {
