@@ -202,7 +202,7 @@ impl Archive for MemoryArchive {
         .boxed()
     }
 
-    fn payload(&self, height: Height) -> BoxFuture<'_, Result<PayloadEnvelope, ArchiveFault>> {
+    fn payload(&self, height: Height, _: usize) -> BoxFuture<'_, Result<PayloadEnvelope, ArchiveFault>> {
         async move {
             self.answer().await;
             self.payload_now(height)

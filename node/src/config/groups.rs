@@ -173,7 +173,8 @@ group! {
         /// they are imported without.
         pub below_floor: BelowFloor = BelowFloor::RequireBlobs,
         /// When blobs that need not be kept any more are deleted. "after-import": once the engine has their heights.
-        /// "after-archive": once they are in the archive too, which archive.upload_to names.
+        /// "after-archive": once they are in the archive too, which archive.upload_to names. "after-import" does not
+        /// wait for the archive: it may delete what was not uploaded in time.
         pub prune: PrunePolicy = PrunePolicy::AfterImport,
     }
 }
@@ -185,7 +186,8 @@ group! {
     pub struct ArchiveConfig {
         /// Where this node writes archives of all heights that are complete. One node per place is enough.
         pub upload_to: Option<Location> = None,
-        /// Where heights are fetched from that no peer has. What comes from there is verified like everything else.
+        /// Where heights are fetched from that no peer has. What comes from there is verified like everything else. A
+        /// directory must be there already.
         pub fetch_from: Vec<Location> = Vec::new(),
         /// Heights of one archive, at most 64. The heights since the last full one wait.
         pub heights_per_file: NonZeroU64 = nonzero!(NonZeroU64, 32),

@@ -7,8 +7,8 @@ use lapis_protocol_spec::{BYTES_PER_BLOB, Genesis, MAX_PAYLOAD_BYTES, archive::M
 use libp2p::{Multiaddr, multiaddr::Protocol};
 
 use super::{
-    ArchiveConfig, BlobRetention, Config, LimitsConfig, NetworkConfig, PrunePolicy, StorageConfig, SyncConfig,
-    VerifyConfig,
+    ArchiveConfig, BelowFloor, BlobRetention, Config, LimitsConfig, NetworkConfig, PrunePolicy, RetentionConfig,
+    StorageConfig, SyncConfig, VerifyConfig,
 };
 use crate::{
     object_archive::{MAX_PARTS, TRANSFER_BYTES},
@@ -47,10 +47,7 @@ pub(super) fn check(config: &Config) -> Outcome {
     verify(&config.verify)?;
     storage(&config.storage)?;
     archive(&config.archive)?;
-    if config.retention.prune == PrunePolicy::AfterArchive && config.archive.upload_to.is_none() {
-        let reason = "\"after-archive\" needs archive.upload_to: without an archive nothing would ever be pruned";
-        return Err(broken("retention", "prune", reason));
-    }
+    retention(&config.retention, &config.archive)?;
     let filter = telemetry::check_filter(&config.log.filter);
     filter.map_err(|error| broken("log", "filter", format!("it is not a log filter ({error})")))?;
     let setup = &config.trusted_setup;
@@ -130,6 +127,23 @@ fn verify(config: &VerifyConfig) -> Outcome {
 
 fn storage(config: &StorageConfig) -> Outcome {
     at_least("storage", "cache", config.cache, MIN_CACHE, "the least that the database works with")
+}
+
+fn retention(config: &RetentionConfig, archive: &ArchiveConfig) -> Outcome {
+    if config.prune != PrunePolicy::AfterArchive {
+        return Ok(());
+    }
+    if archive.upload_to.is_none() {
+        let reason = "\"after-archive\" needs archive.upload_to: without an archive nothing would ever be pruned";
+        return Err(broken("retention", "prune", reason));
+    }
+    // Whatever lies below the floor that moves then is deleted, archived or not.
+    if config.below_floor == BelowFloor::WithoutBlobs {
+        let reason = "with retention.prune = \"after-archive\" it must be \"require-blobs\": what is given up unseen is \
+                      never archived";
+        return Err(broken("retention", "below_floor", reason));
+    }
+    Ok(())
 }
 
 fn archive(config: &ArchiveConfig) -> Outcome {

@@ -88,6 +88,8 @@ fn shapes_of_choices_name_every_choice() {
     covers::<Pacing>();
     covers::<BelowFloor>();
     covers::<EngineKind>();
+    covers::<PrunePolicy>();
+    covers::<ArchiveCompression>();
     covers::<LogFormat>();
 }
 
@@ -224,6 +226,14 @@ fn values_that_do_not_go_together_are_refused() {
         ("[storage]\ncache = 0", "config.toml:2: storage.cache is 0", "1.0 MiB"),
         ("[log]\nfilter = \"lapis=loud\"", "config.toml:2: log.filter is \"lapis=loud\"", "not a log filter"),
         ("[trusted_setup]\npath = \"/x\"", "default: trusted_setup.sha256 is not set", "trusted_setup.path"),
+        ("[retention]\nprune = \"after-archive\"", "config.toml:2: retention.prune is", "archive.upload_to"),
+        (
+            "[archive]\nupload_to = \"/a\"\n[retention]\nprune = \"after-archive\"\nbelow_floor = \"without-blobs\"",
+            "config.toml:5: retention.below_floor is",
+            "never archived",
+        ),
+        ("[archive]\nheights_per_file = 65", "config.toml:2: archive.heights_per_file is 65", "at most 64"),
+        ("[archive]\ns3_endpoint = \"http://a\"", "config.toml:2: archive.s3_endpoint is", "archive.s3_allow_http"),
         ("[network]\nlisten = [\"/ip4/127.0.0.1\"]", "config.toml:2: network.listen is", "/tcp/PORT"),
         ("[network]\nlisten = [\"/ip4/127.0.0.1/udp/1\"]", "config.toml:2: network.listen is", "quic-v1"),
     ] {

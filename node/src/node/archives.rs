@@ -27,10 +27,14 @@ pub(super) struct Archives {
 
 impl Archives {
     pub(super) fn open(config: &ArchiveConfig, genesis_id: &Bytes32) -> Result<Self, ObjectError> {
-        let open = |location| settings::object_archive(config, location, genesis_id);
-        let source = |location| open(location).map(|archive| Arc::new(ArchiveSource::new(archive, *genesis_id)));
+        let s3 = settings::s3(config);
+        let create = |location| ObjectArchive::create(location, &s3, config.timeout, genesis_id);
+        let source = |location| {
+            let archive = ObjectArchive::open(location, &s3, config.timeout, genesis_id)?;
+            Ok(Arc::new(ArchiveSource::new(archive, *genesis_id)))
+        };
         Ok(Self {
-            upload: config.upload_to.as_ref().map(open).transpose()?,
+            upload: config.upload_to.as_ref().map(create).transpose()?,
             sources: config.fetch_from.iter().map(source).collect::<Result<_, _>>()?,
         })
     }

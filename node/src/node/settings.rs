@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use lapis_p2p::{Config as NetworkSettings, limits::Quota};
-use lapis_protocol_spec::{Bytes32, Genesis, Kzg, KzgSetupError, archive::Compression};
+use lapis_protocol_spec::{Genesis, Kzg, KzgSetupError, archive::Compression};
 use lapis_storage::{PruneAllow, StoreConfig};
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         ArchiveCompression, ArchiveConfig, BelowFloor, BlobRetention, ByteSize, Config, Pacing as PacingKind,
         PrunePolicy, TrustedSetupConfig,
     },
-    object_archive::{Location, ObjectArchive, ObjectError, S3Options},
+    object_archive::S3Options,
     prune::Retention,
     sync::{
         PipelineConfig, SyncConfig,
@@ -112,19 +112,14 @@ pub(super) fn archiver(config: &ArchiveConfig) -> ArchiverConfig {
     }
 }
 
-/// Opens a place for archives of the chain of `genesis_id`.
-pub(super) fn object_archive(
-    config: &ArchiveConfig,
-    location: &Location,
-    genesis_id: &Bytes32,
-) -> Result<ObjectArchive, ObjectError> {
-    let s3 = S3Options {
+/// How S3-compatible services are reached.
+pub(super) fn s3(config: &ArchiveConfig) -> S3Options {
+    S3Options {
         endpoint: config.s3_endpoint.clone(),
         region: config.s3_region.clone(),
         allow_http: config.s3_allow_http,
         credentials: None,
-    };
-    ObjectArchive::open(location, &s3, config.timeout, genesis_id)
+    }
 }
 
 /// Why the trusted setup cannot be loaded.

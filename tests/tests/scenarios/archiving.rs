@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::Ipv4Addr,
     num::NonZeroUsize,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -21,6 +22,7 @@ use lapis_tests::{
     Home, Program, S3Server, ScriptedPeer, Setup, TestChain, TestNode, assert_holds, held_blobs, kzg, patiently,
 };
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Heights of one archive.
@@ -232,6 +234,29 @@ async fn an_object_appears_in_s3_as_a_whole_or_not_at_all() {
     assert!(fs::read(object).unwrap() == bytes);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_to_a_service_that_never_answers_stops_when_it_is_told_to() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let options = S3Options {
+        endpoint: Some(format!("http://{}", listener.local_addr().unwrap())),
+        region: Some("us-east-1".to_owned()),
+        allow_http: true,
+        credentials: Some(("lapis".to_owned(), "secret".to_owned())),
+    };
+    let hours = Duration::from_secs(24 * 3600);
+    let archive = ObjectArchive::open(&"s3://heights".parse().unwrap(), &options, hours, CHAIN.chain().id()).unwrap();
+    let name = ArchiveName { first: 1, last: 4, writer: WriterTag::of(&libp2p::PeerId::random()) };
+    let told = CancellationToken::new();
+    let uploading = tokio::spawn({
+        let told = told.clone();
+        async move { archive.upload(&name, &told, |_| Ok::<(), std::io::Error>(())).await }
+    });
+    let _connection = patiently("a connection", listener.accept()).await.unwrap();
+    told.cancel();
+    let stopped = patiently("the end of the upload", uploading).await.unwrap();
+    assert!(matches!(stopped, Err(UploadError::Interrupted)));
+}
+
 /// `lapis run` archives into S3 through outages of the service and its own sudden ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_program_archives_into_s3_through_outages_and_kills() {
@@ -330,11 +355,31 @@ async fn where_one_archive_is_damaged_another_one_of_the_same_heights_is_read() 
     let (chain, place) = (Arc::clone(&CHAIN), TempDir::new().unwrap());
     let written = archives(&chain, place.path(), 2).await;
     assert_eq!(written.len(), 6);
-    for path in written.iter().step_by(2) {
+    // Names sort by heights, and those of the same heights by writers; the highest name is asked first.
+    for path in written.iter().skip(1).step_by(2) {
         let mut bytes = fs::read(path).unwrap();
         let half = bytes.len() / 2;
         bytes[half..].fill(0);
         fs::write(path, bytes).unwrap();
+    }
+    let node = Home::new(&chain).start(fetching(place.path())).await;
+    node.imported(12).await;
+    assert_holds(node.store(), chain.up_to(12));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_one_archive_is_gone_or_cut_off_another_one_of_the_same_heights_is_read() {
+    let (chain, place) = (Arc::clone(&CHAIN), TempDir::new().unwrap());
+    let written = archives(&chain, place.path(), 2).await;
+    // Names sort by heights, and those of the same heights by writers; the highest name is asked first.
+    for (place, path) in written.iter().skip(1).step_by(2).enumerate() {
+        let length = fs::metadata(path).unwrap().len();
+        match place {
+            0 => fs::remove_file(path).unwrap(),
+            1 => fs::File::options().write(true).open(path).unwrap().set_len(length / 2).unwrap(),
+            _ => fs::File::options().write(true).open(path).unwrap().set_len(1).unwrap(),
+        }
     }
     let node = Home::new(&chain).start(fetching(place.path())).await;
     node.imported(12).await;
