@@ -32,7 +32,7 @@ use crate::{
     local::LocalSource,
     metrics::Metrics,
     object_archive::ObjectError,
-    prune::Pruner,
+    prune::{ArchiveWatch, Pruner},
     repair::{RepairRequests, Repaired, Repairer},
     serve::{LateProvider, StoreProvider},
     shutdown::{Stage, Supervisor, TaskFailure},
@@ -282,7 +282,8 @@ impl Parts {
             supervisor.spawn(Stage::Outside, "http", |stop| http.serve(pages, stop));
         }
         supervisor.spawn(Stage::Outside, "report", |stop| reporter.run(stop));
-        inner.spawn_work(&mut supervisor, self.engine, (self.repairer, self.repairs.clone()), import_state);
+        let watch = self.archives.watch(inner.options.config.retention.prune, inner.options.chain.id());
+        inner.spawn_work(&mut supervisor, self.engine, (self.repairer, self.repairs.clone()), import_state, watch);
         if let Some(archiver) = archiver {
             supervisor.spawn(Stage::Work, "archiver", |stop| archiver.run(stop));
         }
@@ -332,6 +333,7 @@ impl Inner {
         engine: Box<dyn ExecutionEngine>,
         (repairer, repairs): (Repairer, RepairRequests),
         state: watch::Sender<ImportState>,
+        watch: Option<ArchiveWatch>,
     ) {
         let (chain, store, feed) = (self.options.chain.clone(), self.store.clone(), self.feed.clone());
         let metrics = self.metrics.clone();
@@ -343,6 +345,7 @@ impl Inner {
             store: self.store.clone(),
             feed: self.feed.clone(),
             metrics: self.metrics.clone(),
+            archive: watch,
         };
         supervisor.spawn(Stage::Work, "prune", |stop| pruner.run(stop));
     }

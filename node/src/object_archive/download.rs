@@ -62,6 +62,14 @@ impl ObjectArchive {
         }
     }
 
+    /// Bytes of the archive `name`.
+    ///
+    /// # Errors
+    /// [`ObjectError`].
+    pub async fn archive_length(&self, name: &ArchiveName) -> Result<u64, ObjectError> {
+        self.length(&self.path(name.archive())).await
+    }
+
     async fn length(&self, path: &Path) -> Result<u64, ObjectError> {
         let meta = self.objects.head(path).await;
         meta.map(|meta| meta.size).map_err(ObjectError::during(Operation::Read, self.shown(path)))

@@ -20,6 +20,7 @@ mod error;
 mod location;
 mod name;
 mod open;
+mod presence;
 mod source;
 mod upload;
 

@@ -49,24 +49,6 @@ impl fmt::Debug for ObjectArchive {
 }
 
 impl ObjectArchive {
-    /// As [`ObjectArchive::open`], to write there: a directory is created if it does not exist.
-    ///
-    /// # Errors
-    /// [`ObjectError`] if the location cannot be used at all.
-    pub fn create(
-        location: &Location,
-        s3: &S3Options,
-        time_limit: Duration,
-        genesis_id: &Bytes32,
-    ) -> Result<Self, ObjectError> {
-        if let Location::Directory(path) = location {
-            let failed = |error| object_store::Error::Generic { store: "directory", source: Box::new(error) };
-            let created = std::fs::create_dir_all(path).map_err(failed);
-            created.map_err(ObjectError::during(Operation::Open, location))?;
-        }
-        Self::open(location, s3, time_limit, genesis_id)
-    }
-
     /// Opens `location` for archives of the chain `genesis_id`. Asks nothing of a remote service yet; a directory must be
     /// there. No single request takes longer than `time_limit`. Blocks on the disk for a moment.
     ///
@@ -100,6 +82,14 @@ impl ObjectArchive {
     /// Where the archives are.
     pub fn location(&self) -> &Location {
         &self.location
+    }
+
+    /// Whether objects are listed in the order of their names.
+    pub(super) fn lists_in_order(&self) -> bool {
+        match self.location {
+            Location::Directory(_) => false,
+            Location::S3 { .. } => true,
+        }
     }
 
     pub(super) fn path(&self, file: String) -> Path {

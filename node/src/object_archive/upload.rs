@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::{sync::mpsc, task::JoinError};
 use tokio_util::sync::CancellationToken;
 
-use super::{ArchiveName, ObjectArchive, ObjectError, Operation, TRANSFER_BYTES};
+use super::{ArchiveName, Location, ObjectArchive, ObjectError, Operation, TRANSFER_BYTES};
 
 /// Parts of one upload that are sent at a time. With the one that waits and the one that is being filled, an upload takes
 /// four times [`TRANSFER_BYTES`] at most.
@@ -74,6 +74,10 @@ impl ObjectArchive {
     {
         let path = self.path(name.archive());
         let failed = |source| ObjectError { operation: Operation::Write, object: self.shown(&path), source };
+        tokio::select! {
+            () = stop.cancelled() => return Err(UploadError::Interrupted),
+            cleared = self.make_way(name) => cleared?,
+        }
         let upload = tokio::select! {
             () = stop.cancelled() => return Err(UploadError::Interrupted),
             upload = self.objects.put_multipart(&path) => upload.map_err(failed)?,
@@ -105,6 +109,24 @@ impl ObjectArchive {
         Err(failure)
     }
 
+    /// Before an archive is written again that an earlier run wrote: its index goes, since it would describe another one,
+    /// and what a kill has left in a directory of an upload. A directory that has gone (a file system that is not mounted)
+    /// is not made anew.
+    async fn make_way(&self, name: &ArchiveName) -> Result<(), ObjectError> {
+        if let Location::Directory(directory) = self.location() {
+            let (directory, base, archive) = (directory.clone(), self.base.to_string(), name.archive());
+            let cleared = tokio::task::spawn_blocking(move || clear(&directory, &directory.join(base), &archive)).await;
+            let cleared = cleared.unwrap_or_else(|error| Err(io::Error::other(error)));
+            let failed = |source| object_store::Error::Generic { store: "directory", source: Box::new(source) };
+            cleared.map_err(failed).map_err(ObjectError::during(Operation::Write, self.location()))?;
+        }
+        let index = self.path(name.index());
+        match self.objects.delete(&index).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(ObjectError::during(Operation::Write, self.shown(&index))(source)),
+        }
+    }
+
     /// Writes the index of the archive `name`.
     ///
     /// # Errors
@@ -114,6 +136,25 @@ impl ObjectArchive {
         let put = self.objects.put(&path, PutPayload::from(index)).await;
         put.map(drop).map_err(ObjectError::during(Operation::Write, self.shown(&path)))
     }
+}
+
+/// Removes what uploads of `archive` that were cut off have left in `base`, below `directory`, which must be there.
+fn clear(directory: &std::path::Path, base: &std::path::Path, archive: &str) -> io::Result<()> {
+    std::fs::metadata(directory)?;
+    let entries = match std::fs::read_dir(base) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        // What the object store's client calls a file whose upload is not complete.
+        let is_left_over = name.to_str().and_then(|name| name.strip_prefix(archive)?.strip_prefix('#')).is_some();
+        if is_left_over {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Sends chunks until there are no more. `false` if it was stopped before.

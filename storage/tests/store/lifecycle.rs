@@ -101,6 +101,19 @@ fn many_heights_are_archived_in_transactions_of_bounded_size() {
 }
 
 #[test]
+fn what_is_forgotten_of_the_archive_is_to_be_archived_again_and_counts_as_before() {
+    let mut bench = Bench::new();
+    [&[1, 2][..], &[2, 3], &[], &[4], &[1], &[5, 5]].iter().for_each(|seeds| drop(bench.whole(seeds)));
+    let before = bench.store.stats().unwrap().tallies;
+    bench.store.mark_archived(1..7).unwrap();
+    assert_eq!(bench.store.forget_archived(3..5).unwrap().archived, 2);
+    assert_eq!(bench.store.unarchived().iter().flatten().collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(bench.store.forget_archived(0..u64::MAX).unwrap().archived, 0);
+    assert_eq!(bench.store.stats().unwrap().tallies, before);
+    assert_in_order(&bench.store);
+}
+
+#[test]
 fn whoever_waits_to_write_comes_before_who_has_just_written() {
     let bench = Bench::new();
     let done = AtomicBool::new(false);

@@ -157,9 +157,59 @@ async fn a_restart_goes_on_with_what_is_pending_and_writes_nothing_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_gone_from_the_archive_is_archived_again_before_it_is_pruned() {
+    let (chain, place) = (Arc::clone(&CHAIN), TempDir::new().unwrap());
+    let node = Home::holding(&chain, chain.blocks()).start(archiving(place.path())).await;
+    archived(&node, 12).await;
+    let home = node.stop().await;
+    let base = base(place.path(), &chain);
+    // One archive has gone, another one is cut off.
+    let written = files(&base, "lapis");
+    fs::remove_file(&written[1]).unwrap();
+    let cut = fs::read(&written[2]).unwrap();
+    fs::write(&written[2], &cut[..cut.len() / 2]).unwrap();
+    // What an upload that was cut off leaves behind goes with the next one.
+    let left_over = PathBuf::from(format!("{}#1", written[1].display()));
+    fs::write(&left_over, "left over").unwrap();
+
+    let mut setup = archiving(place.path());
+    setup.config.retention.blob_heights = BlobRetention::Genesis;
+    setup.config.retention.prune = PrunePolicy::AfterArchive;
+    let node = home.start(setup).await;
+    node.watermarks("pruning of what is archived", |marks| marks.archived == 12 && marks.earliest_blob == 12).await;
+    node.stop().await;
+    assert!(!left_over.exists());
+    let (_dir, store) = import_all(&chain, &files(&base, "lapis"));
+    assert_holds(&store, chain.up_to(12));
+}
+
+/// As a file system that is not mounted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_is_not_there_is_not_made_up() {
+    let place = TempDir::new().unwrap();
+    let mounted = place.path().join("mounted");
+    let (location, id) = (Location::Directory(mounted.clone()), *CHAIN.chain().id());
+    let open = || ObjectArchive::open(&location, &S3Options::default(), Duration::from_secs(5), &id);
+    assert!(open().unwrap_err().to_string().contains("mounted"));
+
+    fs::create_dir(&mounted).unwrap();
+    let archive = open().unwrap();
+    fs::remove_dir(&mounted).unwrap();
+    let name = ArchiveName { first: 1, last: 4, writer: WriterTag::of(&libp2p::PeerId::random()) };
+    let failed = archive.upload(&name, &CancellationToken::new(), |sink| sink.write_all(b"archive")).await;
+    assert!(matches!(failed, Err(UploadError::Object(_))), "{failed:?}");
+    assert!(!mounted.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_height_is_not_archived_before_it_is_mended_and_keeps_no_other_from_it() {
     let (chain, place) = (Arc::clone(&CHAIN), TempDir::new().unwrap());
-    let home = Home::holding(&chain, chain.blocks());
+    let mut keeping = Setup::default();
+    keeping.config.retention.blob_heights = BlobRetention::All;
+    let node = Home::holding(&chain, chain.blocks()).start(keeping).await;
+    node.imported(chain.last()).await;
+    let home = node.stop().await;
+    // What is imported stays available, whatever happens to it.
     home.damage(&chain.block(2).blobs[0]);
     let node = home.start(archiving(place.path())).await;
     let base = base(place.path(), &chain);
@@ -294,6 +344,7 @@ async fn the_program_archives_into_s3_through_outages_and_kills() {
         }
     };
     patiently("three archives with their indices", complete).await;
+    peer.log().until("pruning", |log| log.told().is_some_and(|status| status.earliest_blob_height == 12)).await;
     process.stop().await;
     let marks = program.store().watermarks();
     assert_eq!((marks.archived, marks.earliest_blob), (12, 12));
