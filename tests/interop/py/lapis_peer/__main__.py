@@ -28,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
 
     server = commands.add_parser("serve", help="serve the chain in an archive")
     server.add_argument("--archive", required=True, type=Path, help="an archive without compression, from height 1")
+    server.add_argument("--dial", help="multiaddr of a node to connect to")
     server.add_argument("--fault", choices=FAULTS, help="what to do wrong")
 
     make = commands.add_parser("make-chain", help="make a short chain")
@@ -50,7 +51,7 @@ def main() -> int:
             genesis = chain_maker.genesis_from_json(arguments.genesis.read_text())
             return 0 if trio.run(check_node, arguments.peer, genesis) else 1
         case "serve":
-            trio.run(serve, arguments.archive, arguments.fault)
+            trio.run(serve, arguments.archive, arguments.fault, arguments.dial)
         case "make-chain":
             chain = chain_maker.make_chain()
             arguments.archive.write_bytes(write_archive(chain))
