@@ -125,8 +125,9 @@ async def oversize(method: str, _: Iterator[Chunk]) -> Writes:
 async def too_long(_: str, chunks: Iterator[Chunk]) -> Writes:
     """The frames of the first chunk hold a byte more than its length says."""
     for chunk in chunks:
-        yield bytes([SUCCESS]) + framing.encode_length(len(chunk.payload) - 1)
-        yield framing.encode_payload(chunk.payload).removeprefix(framing.encode_length(len(chunk.payload)))
+        length = len(chunk.payload)
+        longer = framing.encode_payload(chunk.payload + b"\0")
+        yield bytes([SUCCESS]) + framing.encode_length(length) + longer[len(framing.encode_length(length + 1)) :]
         return
 
 
