@@ -56,7 +56,7 @@ def main() -> int:
 def run_all(arguments: argparse.Namespace, scratch: Path) -> Iterator[Result]:
     """Sets up chains and nodes, runs the cases, and prints each result."""
     binary = str(arguments.binary.resolve())
-    stacks = [python_stack(Path(sys.executable))]
+    stacks = [python_stack(Path(sys.executable)), javascript_stack(arguments.javascript)]
     devnet, devnet_home = devnet_chain(binary, scratch)
     foreign, foreign_home = foreign_chain(binary, stacks[0], scratch)
     with ExitStack() as running:
