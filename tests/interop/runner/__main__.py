@@ -16,7 +16,7 @@ from runner import cases
 from runner.cases import Case, Result
 from runner.chains import devnet_chain, foreign_chain, served
 from runner.expectations import FAULTS
-from runner.processes import Failure
+from runner.processes import SESSIONS, Failure
 from runner.stacks import javascript_stack, python_stack
 
 TWO_AT_A_TIME = 2
@@ -46,6 +46,7 @@ def main() -> int:
         print(f"FAIL  {failure}", flush=True)
         return 1
     finally:
+        SESSIONS.close()
         if not arguments.keep:
             shutil.rmtree(scratch, ignore_errors=True)
     failed = [result for result in results if not result.ok]
@@ -64,7 +65,11 @@ def run_all(arguments: argparse.Namespace, scratch: Path) -> Iterator[Result]:
         pruned = running.enter_context(served(binary, foreign_home, {"LAPIS_ENGINE": "none"}))
         all_cases: list[Case] = []
         for stack in stacks:
-            all_cases += [cases.vectors(stack), cases.client(stack, devnet, whole), cases.client(stack, foreign, pruned)]
+            all_cases += [
+                cases.vectors(stack),
+                cases.client(stack, devnet, whole),
+                cases.client(stack, foreign, pruned),
+            ]
             all_cases += [cases.honest_server(binary, stack, chain) for chain in (devnet, foreign)]
         for fault in FAULTS:
             all_cases += [cases.hostile_server(binary, stack, devnet, fault) for stack in stacks]
@@ -91,7 +96,8 @@ def run_cases(chosen: list[Case], jobs: int, scratch: Path) -> Iterator[Result]:
             for done in as_completed(pending):
                 yield from done.result()
         except BaseException:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            SESSIONS.close()
             raise
 
 

@@ -18,15 +18,19 @@ class Expectation:
 
     penalty: Penalty
     offence: str | None = None
+    # Whether the server may be asked for data at all.
+    shunned: bool = False
+    # What the node has to be told to find the fault in good time.
+    settings: tuple[tuple[str, str], ...] = ()
 
 
-def charge(offence: str) -> Expectation:
+def charge(offence: str, **settings: str) -> Expectation:
     """An offence that is charged; what it adds up to depends on how often it happens."""
-    return Expectation(Penalty.CHARGE, offence)
+    return Expectation(Penalty.CHARGE, offence, settings=tuple(settings.items()))
 
 
+HONEST = Expectation(Penalty.NONE)
 BAN = Expectation(Penalty.BAN, "invalid_data")
-NOTHING = Expectation(Penalty.NONE)
 
 FAULTS: dict[str, Expectation] = {
     "wrong-blob": BAN,
@@ -42,13 +46,13 @@ FAULTS: dict[str, Expectation] = {
     "too-long": charge("malformed"),
     "padding": charge("malformed"),
     "garbage": charge("malformed"),
-    "silent": charge("timeout"),
+    "silent": charge("timeout", LAPIS_SYNC__FIRST_CHUNK_TIMEOUT="3s"),
     # The last item comes again and again: twice is once too often.
     "endless": charge("unrequested"),
-    "empty": NOTHING,
-    "unavailable": NOTHING,
-    "server-error": NOTHING,
-    "rate-limited": NOTHING,
-    "endless-claim": NOTHING,
-    "another-chain": NOTHING,
+    "empty": HONEST,
+    "unavailable": HONEST,
+    "server-error": HONEST,
+    "rate-limited": HONEST,
+    "endless-claim": HONEST,
+    "another-chain": Expectation(Penalty.NONE, shunned=True),
 }

@@ -14,9 +14,6 @@ SETTINGS = {
     "LAPIS_LOG__FORMAT": "json",
     "LAPIS_LISTEN": "/ip4/127.0.0.1/tcp/0",
     "LAPIS_HTTP": "127.0.0.1:0",
-    # A silent peer is to be found out soon.
-    "LAPIS_SYNC__FIRST_CHUNK_TIMEOUT": "2s",
-    "LAPIS_SYNC__PROGRESS_TIMEOUT": "2s",
 }
 
 

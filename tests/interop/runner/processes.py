@@ -20,6 +20,51 @@ class Failure(Exception):
     """Something is not as a case says it must be."""
 
 
+class Sessions:
+    """The sessions of all programs that run. A program is started in one of its own, with whatever it starts itself."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[int] = set()
+        self._closed = False
+
+    def start(self, command: Sequence[str], env: Mapping[str, str] | None, **streams: Any) -> "subprocess.Popen[bytes]":
+        """Starts a program."""
+        with self._lock:
+            if self._closed:
+                raise Failure("the run has been stopped")
+            variables = {**os.environ, **(env or {})}
+            started = subprocess.Popen(
+                list(command), stdin=subprocess.DEVNULL, env=variables, start_new_session=True, **streams
+            )
+            self._running.add(started.pid)
+            return started
+
+    def signal(self, session: int, number: signal.Signals) -> None:
+        """Sends a signal to all of a session, if there is still somebody."""
+        try:
+            os.killpg(session, number)
+        except ProcessLookupError:
+            return
+
+    def ended(self, session: int) -> None:
+        """A program has ended. What it may have left behind ends with it."""
+        self.signal(session, signal.SIGKILL)
+        with self._lock:
+            self._running.discard(session)
+
+    def close(self) -> None:
+        """Ends all programs. None is started any more."""
+        with self._lock:
+            self._closed = True
+            running = list(self._running)
+        for session in running:
+            self.signal(session, signal.SIGKILL)
+
+
+SESSIONS = Sessions()
+
+
 class Process:
     """A program that writes a JSON object a line, to standard output or to standard error."""
 
@@ -29,10 +74,7 @@ class Process:
         self._news = threading.Condition()
         self._log = log.open("ab")
         pipes = {"stdout": self._log, "stderr": self._log, stream: subprocess.PIPE}
-        # A session of its own: whatever it starts is stopped with it.
-        self._process = subprocess.Popen(
-            self.command, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})}, start_new_session=True, **pipes
-        )
+        self._process = SESSIONS.start(self.command, env, **pipes)
         source = self._process.stdout if stream == "stdout" else self._process.stderr
         self._reader = threading.Thread(target=self._read, args=(source,), daemon=True)
         self._reader.start()
@@ -68,30 +110,26 @@ class Process:
     def finish(self, seconds: float) -> int:
         """Waits for the end and gives the exit code."""
         try:
-            code = self._process.wait(seconds)
+            self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            self.stop()
             raise Failure(f"not done after {seconds} s") from None
-        self._reader.join(STOP_SECONDS)
+        finally:
+            code = self.stop()
         return code
 
     def stop(self) -> int:
         """Asks it to end, and ends it if it does not. Gives the exit code."""
+        session = self._process.pid
         if self._process.poll() is None:
-            self._signal(signal.SIGTERM)
+            SESSIONS.signal(session, signal.SIGTERM)
             try:
                 self._process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                self._signal(signal.SIGKILL)
+                SESSIONS.signal(session, signal.SIGKILL)
                 self._process.wait(STOP_SECONDS)
+        SESSIONS.ended(session)
         self._reader.join(STOP_SECONDS)
         return self._process.returncode
-
-    def _signal(self, number: signal.Signals) -> None:
-        try:
-            os.killpg(self._process.pid, number)
-        except ProcessLookupError:
-            return
 
     def __enter__(self) -> "Process":
         return self
@@ -102,11 +140,16 @@ class Process:
 
 def run(command: Sequence[str], seconds: float, env: Mapping[str, str] | None = None) -> None:
     """Runs a program to its end. It must succeed."""
-    done = subprocess.run(
-        list(command), env={**os.environ, **(env or {})}, timeout=seconds, capture_output=True, text=True, check=False
-    )
-    if done.returncode != 0:
-        raise Failure(f"{' '.join(command[:3])}: exit code {done.returncode}: {done.stderr.strip()[-500:]}")
+    process = SESSIONS.start(command, env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        _, errors = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise Failure(f"{' '.join(command[:3])}: not done after {seconds} s") from None
+    finally:
+        SESSIONS.ended(process.pid)
+    if process.returncode != 0:
+        said = errors.decode(errors="replace").strip()[-500:]
+        raise Failure(f"{' '.join(command[:3])}: exit code {process.returncode}: {said}")
 
 
 def until(condition: Callable[[], bool], seconds: float, what: Callable[[], str]) -> None:

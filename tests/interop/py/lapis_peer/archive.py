@@ -10,6 +10,7 @@ from lapis_peer.containers import (
     BlobSidecar,
     DecidedValue,
     Genesis,
+    Item,
     PayloadEnvelope,
     ValidatorSet,
     decode_strictly,
@@ -225,7 +226,7 @@ def number(data: bytes) -> int:
     return int.from_bytes(data, "little")
 
 
-def decode(container: type, ssz: bytes):  # type: ignore[no-untyped-def]
+def decode(container: type[Item], ssz: bytes) -> Item:
     """As `decode_strictly`, with the fault of an archive."""
     try:
         return decode_strictly(container, ssz)

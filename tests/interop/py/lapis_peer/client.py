@@ -5,10 +5,11 @@ against the values. Where a case breaks the rules it does so as a new peer, sinc
 """
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 
+import cramjam
 import trio
 from libp2p.peer.id import ID
 from remerkleable.basic import uint64
@@ -27,7 +28,7 @@ from lapis_peer.containers import (
     decode_strictly,
     root_of,
 )
-from lapis_peer.framing import Chunk, WireFault
+from lapis_peer.framing import COMPRESSED, UNCOMPRESSED, Chunk
 from lapis_peer.kzg import proofs_hold
 from lapis_peer.methods import (
     BLOBS_BY_RANGE,
@@ -49,6 +50,9 @@ from lapis_peer.verify import Tip, verify_decided, verify_payload, versioned_has
 
 CASE_SECONDS = 30
 RANGES = (DECIDED_VALUES_BY_RANGE, PAYLOADS_BY_RANGE, BLOBS_BY_RANGE)
+PINGS = 200
+# The masked CRC-32C of no data.
+CHECKSUM_OF_NOTHING = 0xA282EAD8.to_bytes(4, "little")
 UNKNOWN = b"\x5a" * 32
 ANOTHER_CHAIN = 2
 SHUTTING_DOWN = 1
@@ -75,6 +79,11 @@ class Session:
         chunks = await collect(self.peer, self.node, method, ssz)
         expect(all(chunk.result == framing.SUCCESS for chunk in chunks), f"{method.name}: {chunks[-1:]}")
         return [chunk.payload for chunk in chunks]
+
+    async def exchange(self, method: Method, *pieces: bytes) -> list[Chunk]:
+        """The chunks in answer to these bytes."""
+        async with aclosing(self.peer.exchange(self.node, method, *pieces)) as chunks:
+            return [chunk async for chunk in chunks]
 
 
 async def collect(peer: Peer, node: ID, method: Method, ssz: bytes) -> list[Chunk]:
@@ -247,6 +256,45 @@ async def nothing_for_no_roots(session: Session) -> str:
     return ""
 
 
+async def other_frames(session: Session) -> str:
+    ssz = asked(1, 1)
+    length, identifier = bytes([len(ssz)]), framing.IDENTIFIER
+    plain, packed = frame(UNCOMPRESSED, ssz), frame(COMPRESSED, ssz)
+    halves = frame(UNCOMPRESSED, ssz[:8]) + frame(UNCOMPRESSED, ssz[8:])
+    ways = {
+        "not compressed": [length + identifier + plain],
+        "compressed": [length + identifier + packed],
+        "two frames": [length + identifier + halves],
+        "padding and another skippable frame": [length + identifier + b"\xfe\x02\x00\x00ab\x80\x00\x00\x00" + plain],
+        "an empty frame": [length + identifier + frame(UNCOMPRESSED, b"") + plain],
+        "byte by byte": [bytes([byte]) for byte in length + identifier + plain],
+    }
+    expected = await session.exchange(DECIDED_VALUES_BY_RANGE, framing.encode_payload(ssz))
+    for name, pieces in ways.items():
+        got = await session.exchange(DECIDED_VALUES_BY_RANGE, *pieces)
+        expect(got == expected, f"{name}: {got}")
+    for nothing in (b"\x00", b"\x00" + identifier):
+        expect(await session.exchange(BLOBS_BY_ROOT, nothing) == [], "an empty list")
+    return ", ".join(ways)
+
+
+def frame(kind: int, data: bytes) -> bytes:
+    """One snappy frame."""
+    checksum = bytes(cramjam.snappy.compress(data or b" "))[len(framing.IDENTIFIER) + 4 :][:4]
+    body = bytes(cramjam.snappy.compress_raw(data)) if kind == COMPRESSED else data
+    if not data:
+        checksum = CHECKSUM_OF_NOTHING
+    return bytes([kind]) + (len(checksum) + len(body)).to_bytes(3, "little") + checksum + body
+
+
+async def more_than_the_rate(session: Session) -> str:
+    async with newcomer(session) as other:
+        started = time.monotonic()
+        for _ in range(PINGS):
+            expect(len(await other.ask(PING, bytes(8))) == 1, "no answer")
+    return f"{PINGS} pings, {PINGS / (time.monotonic() - started):.0f} a second"
+
+
 async def below_the_floor(session: Session) -> str:
     floors = {
         DECIDED_VALUES_BY_RANGE: int(session.status.earliest_value_height),
@@ -293,13 +341,9 @@ async def broken_requests(session: Session) -> str:
 
 async def refusal(session: Session, wire: bytes, name: str) -> str:
     """How the node refuses a request that is none."""
-    chunks = []
     try:
-        async with aclosing(session.peer.exchange(session.node, BLOBS_BY_RANGE, wire)) as response:
-            async for chunk in response:
-                chunks.append(chunk)
-    except (Broken, WireFault):
-        expect(not chunks, f"{name}: an item, then a reset")
+        chunks = await session.exchange(BLOBS_BY_RANGE, wire)
+    except Broken:
         return "reset"
     expect([chunk.result for chunk in chunks] == [framing.INVALID_REQUEST], f"{name}: {chunks}")
     return "error"
@@ -340,7 +384,7 @@ async def another_chain(session: Session) -> str:
     elsewhere.genesis_time += 1
     reasons: list[int] = []
 
-    async def hear(_: ID, reason: bytes) -> AsyncIterator[bytes]:
+    async def hear(_: ID, reason: bytes) -> AsyncGenerator[bytes, None]:
         reasons.append(int.from_bytes(reason, "little"))
         return
         yield b""
@@ -369,6 +413,8 @@ CASES: dict[str, Callable[[Session], Awaitable[str]]] = {
     "ranges below the floor": below_the_floor,
     "illegal ranges": illegal_ranges,
     "broken requests": broken_requests,
+    "requests in other frames": other_frames,
+    "more requests than the rate allows": more_than_the_rate,
     "many requests at once": many_at_once,
     "goodbye": goodbye,
     "a peer of another chain": another_chain,

@@ -17,9 +17,17 @@ MAX_REQUEST_VALUE_IDS = 128
 MAX_REQUEST_SIDECARS = 4096
 BYTES_PER_BLOB = 131_072
 
-Bytes20 = ByteVector[20]
-Bytes64 = ByteVector[64]
-Blob = ByteVector[BYTES_PER_BLOB]
+
+class Bytes20(ByteVector[20]):
+    """An address."""
+
+
+class Bytes64(ByteVector[64]):
+    """An ed25519 signature."""
+
+
+class Blob(ByteVector[BYTES_PER_BLOB]):
+    """4096 field elements of 32 bytes."""
 
 
 class Value(Container):
@@ -174,7 +182,7 @@ def decode_strictly(container: type[Item], ssz: bytes) -> Item:
         ValueError: `ssz` is not the encoding of a `container`.
     """
     try:
-        item = container.decode_bytes(ssz)
+        item: Item = container.decode_bytes(ssz)
     except Exception as error:  # remerkleable has no exception of its own
         raise ValueError(f"not a {container.__name__}: {error!r}") from error
     if bytes(item.encode_bytes()) != ssz:

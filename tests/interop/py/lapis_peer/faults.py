@@ -1,6 +1,6 @@
 """What a hostile server does wrong. A fault takes the honest chunks of a response and gives what is written instead."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from dataclasses import dataclass
 
 import trio
@@ -10,7 +10,7 @@ from lapis_peer.containers import BlobSidecar, DecidedValue, PayloadEnvelope, St
 from lapis_peer.framing import IDENTIFIER, SUCCESS, Chunk
 from lapis_peer.methods import METHODS
 
-Writes = AsyncIterator[bytes]
+Writes = AsyncGenerator[bytes, None]
 Spoil = Callable[[str, Iterator[Chunk]], Writes]
 Alter = Callable[[list[bytes]], list[bytes]]
 
@@ -18,7 +18,6 @@ VALUES = ("decided_values_by_range",)
 PAYLOADS = ("payloads_by_range", "payloads_by_root")
 BLOBS = ("blobs_by_range", "blobs_by_root")
 MAX_U64 = 2**64 - 1
-ENOUGH_TO_BE_ENDLESS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ async def padding(_: str, chunks: Iterator[Chunk]) -> Writes:
     """Frames that are skipped, without end, where the first chunk should be."""
     for chunk in chunks:
         yield bytes([SUCCESS]) + framing.encode_length(len(chunk.payload)) + IDENTIFIER
-        for _ in range(ENOUGH_TO_BE_ENDLESS):
+        while True:
             yield b"\xfe\x00\x40\x00" + bytes(0x4000)
 
 
@@ -152,13 +151,14 @@ async def silent(_: str, __: Iterator[Chunk]) -> Writes:
     yield b""
 
 
-async def endless(method: str, chunks: Iterator[Chunk]) -> Writes:
+async def endless(_: str, chunks: Iterator[Chunk]) -> Writes:
     """All that was asked for, and then the last item again and again."""
-    last = None
-    for last in chunks:
-        yield framing.encode_chunk(last.result, last.payload)
-    for _ in range(ENOUGH_TO_BE_ENDLESS if last else 0):
-        yield framing.encode_chunk(last.result, last.payload)
+    wire = b""
+    for chunk in chunks:
+        wire = framing.encode_chunk(chunk.result, chunk.payload)
+        yield wire
+    while wire:
+        yield wire
 
 
 async def empty(_: str, __: Iterator[Chunk]) -> Writes:

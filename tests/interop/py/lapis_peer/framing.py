@@ -3,7 +3,7 @@
 The reader pulls bytes from a `ByteSource`, so that the same code reads a libp2p stream and a test vector.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -112,7 +112,7 @@ async def read_request(source: ByteSource, bounds: Bounds) -> bytes:
     return payload
 
 
-async def read_response(source: ByteSource, bounds: Bounds) -> AsyncIterator[Chunk]:
+async def read_response(source: ByteSource, bounds: Bounds) -> AsyncGenerator[Chunk, None]:
     """The chunks of a response, each as soon as it is complete. `bounds` are those of its items.
 
     Raises:

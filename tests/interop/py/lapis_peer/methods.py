@@ -54,9 +54,7 @@ PAYLOADS_BY_ROOT = Method(
     "payloads_by_root", Bounds(0, 32 * MAX_REQUEST_VALUE_IDS), bounds_of(PayloadEnvelope), MAX_REQUEST_VALUE_IDS
 )
 BLOBS_BY_RANGE = Method("blobs_by_range", RANGE, bounds_of(BlobSidecar), MAX_REQUEST_SIDECARS)
-BLOBS_BY_ROOT = Method(
-    "blobs_by_root", Bounds(0, 32 * MAX_REQUEST_HASHES), bounds_of(BlobSidecar), MAX_REQUEST_HASHES
-)
+BLOBS_BY_ROOT = Method("blobs_by_root", Bounds(0, 32 * MAX_REQUEST_HASHES), bounds_of(BlobSidecar), MAX_REQUEST_HASHES)
 
 METHODS = {
     method.name: method

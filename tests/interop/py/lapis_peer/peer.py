@@ -1,7 +1,8 @@
 """A libp2p host that speaks the protocol: one stream per exchange, on both sides."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from typing import cast
 
 import trio
 from libp2p import create_yamux_muxer_option, new_host
@@ -11,6 +12,7 @@ from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.host.exceptions import StreamFailure
 from libp2p.network.stream.exceptions import StreamError
+from libp2p.network.stream.net_stream import NetStream
 from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE
@@ -23,7 +25,7 @@ from lapis_peer.methods import Method
 from lapis_peer.sources import Broken, StreamSource
 
 # What a responder does with a request: it gives the pieces that are to be written, one after the other.
-Answer = Callable[[ID, bytes], AsyncIterator[bytes]]
+Answer = Callable[[ID, bytes], AsyncGenerator[bytes, None]]
 
 
 class Peer:
@@ -47,7 +49,7 @@ class Peer:
         """Whether there is a connection to `peer`."""
         return peer in self._host.get_connected_peers()
 
-    async def request(self, peer: ID, method: Method, ssz: bytes) -> AsyncIterator[Chunk]:
+    async def request(self, peer: ID, method: Method, ssz: bytes) -> AsyncGenerator[Chunk, None]:
         """Asks `peer`. Gives the chunks of the response as they come, error chunks like others.
 
         Raises:
@@ -58,12 +60,13 @@ class Peer:
             async for chunk in chunks:
                 yield chunk
 
-    async def exchange(self, peer: ID, method: Method, wire: bytes) -> AsyncIterator[Chunk]:
-        """As `request`, with the bytes of a request as they are."""
+    async def exchange(self, peer: ID, method: Method, *pieces: bytes) -> AsyncGenerator[Chunk, None]:
+        """As `request`, with the bytes of a request as they are to be written."""
         stream = await self._open(peer, method)
         try:
-            await stream.write(wire)
-            await stream.close_write()
+            for piece in pieces:
+                await stream.write(piece)
+            await half_close(stream)
             async with aclosing(framing.read_response(StreamSource(stream), method.item)) as chunks:
                 async for chunk in chunks:
                     yield chunk
@@ -100,6 +103,11 @@ def responder(method: Method, answer: Answer) -> Callable[[INetStream], Awaitabl
         await close(stream)
 
     return respond
+
+
+async def half_close(stream: INetStream) -> None:
+    """Ends this side's direction. py-libp2p's streams have it, their interface does not name it."""
+    await cast(NetStream, stream).close_write()
 
 
 async def refuse(stream: INetStream, text: str) -> None:

@@ -1,6 +1,6 @@
 """A peer that serves a chain, honestly or not."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def answer_with(chain: Chain, method: str, fault: Fault = HONEST) -> Answer:
     """The answers to `method`, with the fault if it is one that shows there."""
     spoil = fault.spoil if method in fault.methods else faults.honest
 
-    async def answer(_: ID, request: bytes) -> AsyncIterator[bytes]:
+    async def answer(_: ID, request: bytes) -> AsyncGenerator[bytes, None]:
         async with aclosing(spoil(method, answers.answer(chain, method, request))) as pieces:
             async for piece in pieces:
                 yield piece
@@ -56,7 +56,7 @@ def answer_with(chain: Chain, method: str, fault: Fault = HONEST) -> Answer:
 def reported(method: str, spoiled: bool, answer: Answer) -> Answer:
     """The same answers, with a line about each request."""
 
-    async def report_and_answer(peer: ID, request: bytes) -> AsyncIterator[bytes]:
+    async def report_and_answer(peer: ID, request: bytes) -> AsyncGenerator[bytes, None]:
         report.say(request=method, peer=str(peer), spoiled=spoiled)
         async with aclosing(answer(peer, request)) as pieces:
             async for piece in pieces:

@@ -61,8 +61,8 @@ class StreamSource(_Buffered):
 
 
 def was_lost(stream: INetStream) -> bool:
-    """Whether what looks like the end of a stream is none: py-libp2p reports some resets and lost connections as one."""
-    reset = getattr(stream.muxed_stream, "reset_received", False)
+    """Whether a stream did not really end: py-libp2p reports some resets and lost connections as the end."""
+    reset: bool = getattr(getattr(stream, "muxed_stream", None), "reset_received", False)
     shutting_down = getattr(stream.muxed_conn, "event_shutting_down", None)
     return reset or (shutting_down is not None and shutting_down.is_set())
 

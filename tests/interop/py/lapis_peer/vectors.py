@@ -148,11 +148,11 @@ def check_proofs(file: Json, tally: Tally) -> None:
         tally.same(proof, unhex(case["proof"]), "proof")
         tally.same(verify.versioned_hash(commitment), unhex(case["versioned_hash"]), "versioned hash")
     for case in file["cases"]:
-        blob = bytearray(kzg.blob_of_seed(case["blob_seed"]))
+        spoiled = bytearray(kzg.blob_of_seed(case["blob_seed"]))
         if replaced := case.get("field_element"):
             place = 32 * replaced["position"]
-            blob[place : place + 32] = unhex(replaced["value"])
-        holds = kzg.proof_holds(bytes(blob), unhex(case["commitment"]), unhex(case["proof"]))
+            spoiled[place : place + 32] = unhex(replaced["value"])
+        holds = kzg.proof_holds(bytes(spoiled), unhex(case["commitment"]), unhex(case["proof"]))
         tally.same(holds, case["valid"], case["name"])
 
 

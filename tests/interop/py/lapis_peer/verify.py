@@ -1,6 +1,7 @@
 """What makes a value, a payload or a blob worth keeping: protocol-spec/spec/certificates.md and containers.md."""
 
 import hashlib
+import itertools
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
@@ -91,7 +92,7 @@ def is_legal(validators: ValidatorSet) -> bool:
     """Whether a set has members, in order, each with power, and not too much of it together."""
     addresses = [address_of(validator) for validator in validators.validators]
     powers = [int(validator.power) for validator in validators.validators]
-    ascending = all(one < two for one, two in zip(addresses, addresses[1:], strict=False))
+    ascending = all(one < two for one, two in itertools.pairwise(addresses))
     return bool(powers) and ascending and min(powers) >= 1 and sum(powers) < MAX_TOTAL_POWER
 
 
