@@ -84,6 +84,23 @@ def honest_server(binary: str, stack: Stack, chain: Chain) -> Case:
     return single(f"{stack.name} server, {chain.name}", attempt)
 
 
+def announcements(binary: str, stack: Stack, chain: Chain) -> Case:
+    """A node with an empty store hears of decided values, and of what is none, from peers that serve nothing."""
+    name = f"{stack.name} announcements"
+
+    def run(scratch: Path) -> Iterator[Result]:
+        started = time.monotonic()
+        home = empty_home(binary, chain, scratch / "node")
+        with Node(binary, home, chain.settings) as hearing:
+            arguments = ["announce", "--peer", hearing.address, "--archive", str(chain.archive)]
+            yield from reported(name, stack, arguments).run(scratch)
+            charged = hearing.offences().get("invalid_announcement", 0)
+            seconds = time.monotonic() - started
+            yield Result(f"{name}: who announces such is charged", charged == 2, seconds, f"{charged} times")
+
+    return Case(name, run)
+
+
 def hostile_server(binary: str, stack: Stack, chain: Chain, fault: str) -> Case:
     """A node meets a server with a fault first, and an honest one later. It must end with the chain, unchanged."""
     expectation = FAULTS[fault]

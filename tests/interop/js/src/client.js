@@ -41,11 +41,11 @@ const POLL_MILLISECONDS = 20;
  *
  * @param {string} address
  * @param {import("./containers.js").GenesisObject} genesis
- * @param {(reason: bigint) => void} [onGoodbye]
+ * @param {import("./peer.js").Extras & {onGoodbye?: (reason: bigint) => void}} [extras]
  * @returns {Promise<Session>}
  */
-async function openSession(address, genesis, onGoodbye) {
-  const peer = await openPeer();
+export async function openSession(address, genesis, { onGoodbye, ...extras } = {}) {
+  const peer = await openPeer(extras);
   const nothing = new Chain(genesis);
   for (const method of Object.values(METHODS)) {
     await peer.reqresp.serve(method, async function* (request) {
@@ -320,7 +320,7 @@ const CASES = {
     /** @type {bigint[]} */
     const reasons = [];
     const elsewhere = { ...session.genesis, genesis_time: session.genesis.genesis_time + 1n };
-    const other = await openSession(session.address, elsewhere, (reason) => reasons.push(reason));
+    const other = await openSession(session.address, elsewhere, { onGoodbye: (reason) => reasons.push(reason) });
     try {
       while (other.peer.libp2p.getConnections(other.node).length > 0) {
         await new Promise((resolve) => setTimeout(resolve, POLL_MILLISECONDS));
@@ -365,14 +365,26 @@ function valueAt(session, height) {
  */
 export async function checkNode(address, genesis) {
   const session = await openSession(address, genesis);
+  return runCases(CASES, session, () => session.peer.stop());
+}
+
+/**
+ * Runs cases, one after the other, and reports each. Whether all of them held.
+ *
+ * @template T
+ * @param {Record<string, (stage: T) => Promise<string>>} cases
+ * @param {T} stage
+ * @param {() => Promise<void>} close
+ */
+export async function runCases(cases, stage, close) {
   let held = true;
-  for (const [name, run] of Object.entries(CASES)) {
+  for (const [name, run] of Object.entries(cases)) {
     const started = performance.now();
-    const [ok, detail] = await within(CASE_SECONDS, run(session));
+    const [ok, detail] = await within(CASE_SECONDS, run(stage));
     say({ case: name, ok, detail, seconds: Math.round(performance.now() - started) / 1000 });
     held &&= ok;
   }
-  await session.peer.stop();
+  await close();
   return held;
 }
 

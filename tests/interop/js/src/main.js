@@ -9,6 +9,7 @@ const USAGE = `A peer of the Lapis protocol, to test others with.
 
   main.js vectors SPEC                              check the test vectors in the folder protocol-spec
   main.js client --peer ADDRESS --genesis FILE      ask a node for everything, and verify it
+  main.js announce --peer ADDRESS --archive FILE    tell a node without data of decided values
   main.js serve --archive FILE [--fault NAME] [--dial ADDRESS]
                                                     serve the chain in an archive without compression
   main.js verify ARCHIVE                            verify the chain in an archive, all but its proofs
@@ -34,6 +35,9 @@ if (command === "vectors" && file) {
   const { genesisFromJson } = await import("./genesis.js");
   const genesis = genesisFromJson(await readFile(values.genesis, "utf8"));
   process.exit((await checkNode(values.peer, genesis)) ? 0 : 1);
+} else if (command === "announce" && values.peer && values.archive) {
+  const { checkAnnouncements } = await import("./announce.js");
+  process.exit((await checkAnnouncements(values.peer, values.archive)) ? 0 : 1);
 } else if (command === "serve" && values.archive) {
   const { serve } = await import("./server.js");
   await serve(values.archive, values.fault, values.dial);

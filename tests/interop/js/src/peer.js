@@ -22,19 +22,27 @@ const INBOUND_CONNECTIONS_PER_SECOND = 100;
  */
 
 /**
+ * What a peer may have beside the protocol's methods.
+ *
+ * @typedef {object} Extras
+ * @property {Record<string, import("./lodestar.js").Mangle>} [mangled]
+ * @property {Record<string, any>} [services]  of libp2p
+ */
+
+/**
  * A peer with a new key, listening on a free TCP port of this machine.
  *
- * @param {Record<string, import("./lodestar.js").Mangle>} [mangled]
+ * @param {Extras} [extras]
  * @returns {Promise<Peer>}
  */
-export async function openPeer(mangled) {
+export async function openPeer({ mangled, services } = {}) {
   const libp2p = await createLibp2p({
     addresses: { listen: ["/ip4/127.0.0.1/tcp/0"] },
     transports: [tcp()],
     connectionEncrypters: [noise()],
     streamMuxers: [yamux()],
     connectionManager: { inboundConnectionThreshold: INBOUND_CONNECTIONS_PER_SECOND },
-    services: { identify: identify() },
+    services: { identify: identify(), ...services },
   });
   const reqresp = new LapisReqResp(/** @type {any} */ (libp2p), mangled);
   await reqresp.start();

@@ -22,7 +22,7 @@ export async function serve(archive, fault, dial) {
   const chain = readArchive(await readFile(archive));
   const { methods, spoil, mangle } = fault ? FAULTS[fault] : { methods: [] };
   const mangled = mangle ? Object.fromEntries(methods.map((method) => [method, mangle(method)])) : {};
-  const peer = await openPeer(mangled);
+  const peer = await openPeer({ mangled });
   for (const method of Object.values(METHODS)) {
     const spoiled = methods.includes(method.name);
     await peer.reqresp.serve(method, async function* (request, requester) {
