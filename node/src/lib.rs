@@ -1,6 +1,7 @@
 //! The Lapis node: the only place where the wire, the network and the store meet.
 
 pub mod archive;
+pub mod archiver;
 pub mod chain;
 pub mod cli;
 pub mod config;
@@ -9,6 +10,7 @@ mod decide;
 pub mod devnet;
 pub mod execution;
 pub mod feed;
+pub mod fetch;
 pub mod genesis_file;
 pub mod http;
 pub mod import;
@@ -16,6 +18,7 @@ pub mod keys;
 pub mod local;
 pub mod metrics;
 pub mod node;
+pub mod object_archive;
 pub mod prune;
 pub mod repair;
 pub mod serve;

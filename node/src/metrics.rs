@@ -3,7 +3,7 @@
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use lapis_p2p::Offence;
-use lapis_storage::{Damage, Decided, StoreStats, Watermarks};
+use lapis_storage::{Decided, StoreStats, TableName, Watermarks};
 use prometheus_client::{
     encoding::EncodeLabelSet,
     metrics::{
@@ -16,9 +16,10 @@ use prometheus_client::{
 };
 
 use crate::{
+    archiver::ArchiverMetrics,
     execution::PayloadStatus,
     status::{Stall, StallReason},
-    sync::SyncView,
+    sync::{SyncView, scheduler::Mend},
 };
 
 /// A label with the kind of something.
@@ -61,6 +62,8 @@ pub struct Metrics {
     pub import: Arc<ImportMetrics>,
     /// The store.
     pub store: Arc<StoreMetrics>,
+    /// Archiving.
+    pub archiver: Arc<ArchiverMetrics>,
 }
 
 impl Metrics {
@@ -72,12 +75,13 @@ impl Metrics {
             sync: Arc::new(SyncMetrics::register(registry)),
             import: Arc::new(ImportMetrics::register(registry)),
             store: Arc::new(StoreMetrics::register(registry)),
+            archiver: Arc::new(ArchiverMetrics::register(registry)),
         }
     }
 
     /// A damaged row was met.
-    pub fn damaged_row(&self, damage: &Damage) {
-        self.store.damaged.get_or_create(&Kind::of(&damage.table)).inc();
+    pub fn damaged_row(&self, table: TableName) {
+        self.store.damaged.get_or_create(&Kind::of(&table)).inc();
     }
 }
 
@@ -100,6 +104,7 @@ pub struct PipelineMetrics {
     batch_size: Histogram,
     transaction_time: Histogram,
     stored_items: Counter,
+    archived_items: Counter,
     stored_bytes: Counter,
 }
 
@@ -112,6 +117,7 @@ impl PipelineMetrics {
             batch_size: Histogram::new(exponential_buckets(1.0, 2.0, 8)),
             transaction_time: seconds(),
             stored_items: Counter::default(),
+            archived_items: Counter::default(),
             stored_bytes: Counter::default(),
         };
         registry.register("blob_engine_verifications_success", "Blobs whose proof verified", metrics.success.clone());
@@ -127,6 +133,8 @@ impl PipelineMetrics {
         let help = "Time of one durable store transaction of the sync writer";
         registry.register_with_unit("lapis_store_transaction", help, Unit::Seconds, metrics.transaction_time.clone());
         registry.register("lapis_sync_stored_items", "Payloads and blobs stored by sync", metrics.stored_items.clone());
+        let help = "Payloads and blobs stored by sync that came from archives";
+        registry.register("lapis_sync_archive_items", help, metrics.archived_items.clone());
         let help = "Bytes of payloads and blobs stored by sync";
         registry.register_with_unit("lapis_sync_stored", help, Unit::Bytes, metrics.stored_bytes.clone());
         metrics
@@ -140,9 +148,10 @@ impl PipelineMetrics {
         self.verification_time.observe(elapsed.as_secs_f64());
     }
 
-    /// A transaction was committed.
-    pub fn committed(&self, items: usize, bytes: usize, elapsed: Duration) {
+    /// A transaction was committed: of so many items, so many of them from archives.
+    pub fn committed(&self, items: usize, archived: usize, bytes: usize, elapsed: Duration) {
         self.stored_items.inc_by(items as u64);
+        self.archived_items.inc_by(archived as u64);
         self.stored_bytes.inc_by(bytes as u64);
         self.transaction_time.observe(elapsed.as_secs_f64());
     }
@@ -155,6 +164,11 @@ impl PipelineMetrics {
     /// Blobs that did not verify since the start.
     pub fn faulty_blobs(&self) -> u64 {
         self.failure.get()
+    }
+
+    /// Payloads and blobs stored since the start that came from archives.
+    pub fn archived_items(&self) -> u64 {
+        self.archived_items.get()
     }
 
     /// Bytes of payloads and blobs stored since the start.
@@ -171,6 +185,9 @@ pub struct SyncMetrics {
     buffered: Gauge,
     in_flight: Gauge,
     offences: Family<Kind, Counter>,
+    archives: Gauge,
+    archived_values: Counter,
+    archive_faults: Family<Kind, Counter>,
     stall: Family<Kind, Gauge>,
     failures: Counter,
 }
@@ -183,6 +200,9 @@ impl SyncMetrics {
             buffered: Gauge::default(),
             in_flight: Gauge::default(),
             offences: Family::default(),
+            archives: Gauge::default(),
+            archived_values: Counter::default(),
+            archive_faults: Family::default(),
             stall: Family::default(),
             failures: Counter::default(),
         };
@@ -192,6 +212,11 @@ impl SyncMetrics {
         registry.register_with_unit("lapis_sync_buffered", help, Unit::Bytes, metrics.buffered.clone());
         registry.register("lapis_sync_requests_in_flight", "Exchanges in flight", metrics.in_flight.clone());
         registry.register("lapis_sync_offences", "Offences of peers found by sync", metrics.offences.clone());
+        registry.register("lapis_sync_archives", "Archives that may be asked", metrics.archives.clone());
+        let help = "Decided values stored that came from archives";
+        registry.register("lapis_sync_archive_values", help, metrics.archived_values.clone());
+        let help = "Answers of archives that were wrong or did not come";
+        registry.register("lapis_sync_archive_faults", help, metrics.archive_faults.clone());
         registry.register("lapis_sync_stalled", "1 for the reason why nothing moves", metrics.stall.clone());
         registry.register("blob_engine_sync_failures", "Exchanges that a peer spoilt", metrics.failures.clone());
         metrics
@@ -203,10 +228,35 @@ impl SyncMetrics {
         self.offences.get_or_create(&Kind::of(&offence)).inc();
     }
 
+    /// An archive did what would be an offence of a peer.
+    pub fn archive_fault(&self, offence: Offence) {
+        self.archive_faults.get_or_create(&Kind::of(&offence)).inc();
+    }
+
+    /// Answers of archives since the start that were wrong or did not come.
+    pub fn archive_faults(&self) -> u64 {
+        Offence::ALL
+            .iter()
+            .filter_map(|offence| self.archive_faults.get(&Kind::of(offence)))
+            .map(|kind| kind.get())
+            .sum()
+    }
+
+    /// So many decided values from archives were stored.
+    pub fn archived_values(&self, count: usize) {
+        self.archived_values.inc_by(count as u64);
+    }
+
+    /// Decided values stored since the start that came from archives.
+    pub fn values_from_archives(&self) -> u64 {
+        self.archived_values.get()
+    }
+
     /// How sync is doing.
     pub fn view(&self, view: &SyncView) {
         self.target.set(gauge(view.target));
         self.peers.set(gauge(view.peers as u64));
+        self.archives.set(gauge(view.archives as u64));
         self.buffered.set(gauge(view.buffered_bytes));
         self.in_flight.set(gauge(view.in_flight as u64));
     }
@@ -254,6 +304,7 @@ pub struct StoreMetrics {
     pruned: Counter,
     blobs_per_block: Histogram,
     damaged: Family<Kind, Counter>,
+    mended: Family<Kind, Counter>,
 }
 
 impl StoreMetrics {
@@ -268,6 +319,7 @@ impl StoreMetrics {
             pruned: Counter::default(),
             blobs_per_block: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
             damaged: Family::default(),
+            mended: Family::default(),
         };
         registry.register("lapis_watermark_height", "Watermarks of the store", metrics.watermarks.clone());
         let help = "Bytes of blobs that belong to undecided values only";
@@ -284,7 +336,14 @@ impl StoreMetrics {
         registry.register("blob_engine_lifecycle_pruned", "Blobs pruned", metrics.pruned.clone());
         registry.register("blob_engine_blobs_per_block", "Blobs of decided values", metrics.blobs_per_block.clone());
         registry.register("lapis_store_damaged_rows", "Rows that failed their check", metrics.damaged.clone());
+        let help = "Damaged values and validator sets that were fetched again and written";
+        registry.register("lapis_store_mended_rows", help, metrics.mended.clone());
         metrics
+    }
+
+    /// A damaged row was fetched again and written.
+    pub fn mended(&self, mend: &Mend) {
+        self.mended.get_or_create(&Kind::of(mend)).inc();
     }
 
     /// Where the store stands.

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use lapis_protocol_spec::Height;
-use lapis_storage::{PruneOptions, Store, StoreError, Watermarks};
+use lapis_storage::{PruneAllow, PruneOptions, Store, StoreError, Watermarks};
 use tokio::{task::JoinError, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,8 @@ pub struct Retention {
     pub network_heights: u64,
     /// Whether heights older than `network_heights` are complete without their blobs.
     pub waive_below_network: bool,
+    /// What else must have happened to heights before they are pruned.
+    pub allow: PruneAllow,
 }
 
 impl Retention {
@@ -97,9 +99,10 @@ impl Pruner {
         if floor <= marks.earliest_blob.max(1) {
             return Ok(());
         }
+        let options = PruneOptions { allow: self.retention.allow, ..PruneOptions::default() };
         while !shutdown.is_cancelled() {
             let store = self.store.clone();
-            let step = tokio::task::spawn_blocking(move || store.prune_below(floor, PruneOptions::default())).await?;
+            let step = tokio::task::spawn_blocking(move || store.prune_below(floor, options)).await?;
             let Some(pruned) = unless_held_up(step)? else { break };
             self.metrics.store.pruned(pruned.blobs);
             self.feed.refresh();

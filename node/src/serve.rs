@@ -136,7 +136,14 @@ impl ItemSource for Items {
             self.since = Instant::now();
         }
         while let Some(plan) = self.plan.next() {
-            let found = read(&self.reader, plan, out).map_err(|error| failed(&self.repairs, error))?;
+            let found = read(&self.reader, plan, out).map_err(|error| match (plan, error) {
+                // The damage itself does not say which set it is.
+                (Plan::ValidatorSet(root), StoreError::Damaged(_)) => {
+                    self.repairs.report_validator_set(root);
+                    unreadable()
+                }
+                (_, error) => failed(&self.repairs, error),
+            })?;
             if let Some(encoded) = found {
                 self.look_ahead();
                 return encoded.map(Some);
@@ -211,5 +218,9 @@ fn failed(repairs: &RepairRequests, error: StoreError) -> ServeError {
         StoreError::Damaged(damage) => repairs.report(damage),
         error => tracing::error!(%error, "cannot serve from the store"),
     }
+    unreadable()
+}
+
+fn unreadable() -> ServeError {
     ServeError::Local("the store cannot be read".to_owned())
 }

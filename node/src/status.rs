@@ -51,6 +51,8 @@ pub struct NodeStatus {
     pub stall: Option<Stall>,
     /// The execution engine.
     pub engine: EngineStatus,
+    /// The archiver; `null` if this node does not archive.
+    pub archiver: Option<ArchiverStatus>,
     /// Bytes that were received and are not stored yet.
     pub buffered_bytes: u64,
     /// Counters and rates of the sync engine.
@@ -61,6 +63,21 @@ pub struct NodeStatus {
     pub not_ready: Vec<String>,
     /// Whole seconds since the start.
     pub uptime_seconds: u64,
+}
+
+/// The archiver in a [`NodeStatus`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiverStatus {
+    /// Where it writes to.
+    pub location: String,
+    /// Complete heights that are not archived yet.
+    pub pending_heights: u64,
+    /// Lowest and highest height of the archive that is being written.
+    pub writing: Option<(Height, Height)>,
+    /// Why the last attempt failed; `null` once one has succeeded.
+    pub failure: Option<String>,
+    /// Attempts that have failed in a row.
+    pub failures: u32,
 }
 
 /// The execution engine in a [`NodeStatus`].
@@ -85,6 +102,22 @@ pub struct SyncStatus {
     pub verified_blobs: u64,
     /// Blobs that failed verification since the start.
     pub faulty_blobs: u64,
+    /// What came from archives.
+    #[serde(default)]
+    pub archives: ArchivesStatus,
+}
+
+/// Archives that sync may ask, and what they gave, in a [`SyncStatus`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchivesStatus {
+    /// How many there are.
+    pub count: usize,
+    /// Decided values from them stored since the start: as many heights.
+    pub values: u64,
+    /// Payloads and blobs from them stored since the start.
+    pub items: u64,
+    /// Answers of theirs since the start that were wrong or did not come.
+    pub faults: u64,
 }
 
 /// Why a node that is behind makes no progress.
@@ -100,19 +133,22 @@ pub struct Stall {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StallReason {
-    /// No peer of this chain is connected.
+    /// No peer of this chain is connected, and no archive has what is missing.
     NoPeers,
-    /// Peers are connected, none of them has what is missing.
+    /// Peers are connected; none of them has what is missing, nor has an archive.
     NoPeerHasData,
     /// The peers that have what is missing withhold it: their rate limits.
     RateLimitedByPeers,
+    /// What is missing is in archives alone, and they do not give it.
+    ArchiveUnavailable,
     /// Received data waits for verification.
     VerificationQueueFull,
     /// The memory allowed for received data is used up.
     BufferFull,
     /// The disk is full or fails: it did not take what arrived.
     DiskSlow,
-    /// A row of the next height to import is damaged and not mended yet.
+    /// A row of the next height to import is damaged and not mended yet, or one without which it cannot be told what is
+    /// missing.
     StoreDamaged,
     /// Stored data is as far ahead of import as is allowed.
     ImporterBehind,
@@ -199,6 +235,7 @@ impl NodeStatus {
             peers: 0,
             stall: None,
             engine: EngineStatus::default(),
+            archiver: None,
             buffered_bytes: 0,
             sync: SyncStatus::default(),
             ready: false,
@@ -228,10 +265,11 @@ impl fmt::Display for Stall {
 
 impl StallReason {
     /// Every kind, for metrics that show each of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NoPeers,
         Self::NoPeerHasData,
         Self::RateLimitedByPeers,
+        Self::ArchiveUnavailable,
         Self::VerificationQueueFull,
         Self::BufferFull,
         Self::DiskSlow,
@@ -248,6 +286,7 @@ impl StallReason {
             Self::NoPeers => "no_peers",
             Self::NoPeerHasData => "no_peer_has_data",
             Self::RateLimitedByPeers => "rate_limited_by_peers",
+            Self::ArchiveUnavailable => "archive_unavailable",
             Self::VerificationQueueFull => "verification_queue_full",
             Self::BufferFull => "buffer_full",
             Self::DiskSlow => "disk_slow",

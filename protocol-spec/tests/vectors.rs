@@ -11,7 +11,7 @@ use lapis_protocol_spec::{
     Blob, BlobSidecar, Bytes32, Bytes48, ChainLink, CommitCertificate, CommitSignature, DecidedValue, FixedBytes,
     Genesis, HeightRange, IdentifiedValue, Item, Kzg, Matched, Method, PayloadEnvelope, Request, Status, Validator,
     ValidatorSet, Value, Verified,
-    archive::{ArchiveError, Decoder, Event, HeaderDecoder},
+    archive::{ArchiveError, Decoder, Event, HeaderDecoder, Index, IndexRecord},
     certificate::VoteSigningData,
     decode, encode,
     framing::{RequestDecoder, ResponseChunk, ResponseDecoder},
@@ -357,5 +357,60 @@ fn archives() {
         let name = format!("{fault:?}");
         let name = name.split(|c: char| !c.is_alphanumeric()).next().unwrap();
         assert_eq!(name, text(&case["expected"]), "{}", case["name"]);
+    }
+}
+
+/// Where the parts of a record are, and the ranges stated for it.
+fn ranges(record: &IndexRecord) -> Json {
+    let sidecar_parts = record.sidecar_parts().map(|(range, _)| range);
+    let parts = [record.payload_part()].into_iter().chain(sidecar_parts);
+    parts.map(|range| serde_json::json!([range.start, range.end])).collect()
+}
+
+#[test]
+fn indexes() {
+    let file = file("indexes.json");
+    for case in list(&file["good"]) {
+        let ssz = bytes(&case["index"]);
+        let index = Index::decode(&ssz).unwrap();
+        assert_eq!(index.encode(), ssz, "{}", case["name"]);
+        assert_eq!(index.compression() as u64, case["compression"]);
+        assert_eq!((index.first(), index.last()), (case["first"].as_u64().unwrap(), case["last"].as_u64().unwrap()));
+        assert_eq!(*index.genesis_id(), fixed(&case["genesis_id"]));
+        assert_eq!(index.records().len(), list(&case["records"]).len());
+        for (record, stated) in index.records().iter().zip(list(&case["records"])) {
+            let sets: Vec<_> = record.sets().iter().map(encode).collect();
+            assert_eq!(sets, list(&stated["sets"]).iter().map(bytes).collect::<Vec<_>>(), "{}", case["name"]);
+            assert_eq!(encode(record.decided()), bytes(&stated["decided_value"]), "{}", case["name"]);
+            assert_eq!(ranges(record), stated["parts"], "{}", case["name"]);
+        }
+    }
+    for case in list(&file["bad"]) {
+        let fault = Index::decode(&bytes(&case["index"])).unwrap_err().fault;
+        assert_eq!(variant(fault), text(&case["expected"]), "{}", case["name"]);
+    }
+}
+
+#[test]
+fn the_parts_of_an_archive_are_where_its_index_says() {
+    let indexed = &file("indexes.json")["good"][0];
+    let stored = bytes(&file("archives.json")["good"][0]["archive"]);
+    let (frames, _) = archive(&stored);
+    let payloads: Vec<_> = frames.iter().filter(|(kind, _)| *kind == 4).map(|(_, content)| content).collect();
+    let index = Index::decode(&bytes(&indexed["index"])).unwrap();
+    for (record, payload) in index.records().iter().zip(payloads) {
+        let range = record.payload_part();
+        let mut rest = &stored[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
+        let mut decoder = Decoder::of_payload_part(record.height());
+        let mut found = None;
+        while !decoder.is_complete() {
+            let (taken, left) = rest.split_at(decoder.wants());
+            rest = left;
+            if let Some(Event::Payload(envelope)) = decoder.accept(taken).unwrap() {
+                found = Some(envelope);
+            }
+        }
+        assert!(rest.is_empty());
+        assert_eq!(encode(&found.unwrap()), *payload);
     }
 }

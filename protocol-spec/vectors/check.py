@@ -4,7 +4,7 @@
     pip install remerkleable==0.1.28
     python3 check.py
 
-The signatures are checked too if the package `cryptography` is installed.
+The signatures are checked too if the package `cryptography` is installed, and the checksums of indexes if `xxhash` is.
 """
 
 import hashlib
@@ -194,12 +194,86 @@ def check_signatures(file):
     return "signatures checked"
 
 
+class Fields:
+    """A cursor over the fields of an index or an archive."""
+
+    def __init__(self, content):
+        self.rest = content
+
+    def take(self, count):
+        check(count <= len(self.rest), "a field that is cut off")
+        taken, self.rest = self.rest[:count], self.rest[count:]
+        return taken
+
+    def number(self, count):
+        return int.from_bytes(self.take(count), "little")
+
+    def frame(self):
+        kind, length = self.number(1), self.number(4)
+        return kind, self.take(length)
+
+
+def checksum_of():
+    try:
+        from xxhash import xxh3_64_intdigest
+    except ImportError:
+        return None
+    return lambda content: xxh3_64_intdigest(content).to_bytes(8, "little")
+
+
+def check_index(case, checksum):
+    content, stated = unhex(case["index"])[:-8], unhex(case["index"])[-8:]
+    if checksum:
+        check(checksum(content) == stated, case["name"])
+    fields = Fields(content)
+    check(fields.take(12) == bytes.fromhex("894c415049580d0a0100") + bytes([case["compression"], 0]), case["name"])
+    check((fields.number(8), fields.number(8)) == (case["first"], case["last"]), case["name"])
+    check(fields.take(32) == unhex(case["genesis_id"]), case["name"])
+    offset = fields.number(8)
+    for height, record in enumerate(case["records"], case["first"]):
+        for ssz in record["sets"]:
+            check(fields.frame() == (2, unhex(ssz)), case["name"])
+            ValidatorSet.decode_bytes(unhex(ssz))
+        ssz = unhex(record["decided_value"])
+        check(fields.frame() == (3, ssz), case["name"])
+        value = DecidedValue.decode_bytes(ssz).value
+        check(value.height == height, case["name"])
+        check(len(record["parts"]) == 1 + -(-len(value.blob_kzg_commitments) // 16), case["name"])
+        for start, end in record["parts"]:
+            check((start, end) == (offset, offset + fields.number(4)), case["name"])
+            offset = end
+    check(not fields.rest, case["name"])
+
+
+def check_parts(index, archive):
+    stored = unhex(archive["archive"])
+    payloads = [unhex(frame["content"]) for frame in archive["frames"] if frame["kind"] == 4]
+    for record, payload in zip(index["records"], payloads, strict=True):
+        (start, end), = record["parts"]
+        part = Fields(stored[start:end])
+        kinds = []
+        while part.rest:
+            kind, content = part.frame()
+            kinds.append(kind)
+            check(kind != 4 or content == payload, "payload of a part")
+        check(kinds == [1] + [2] * len(record["sets"]) + [3, 4, 6], "frames of a part")
+
+
+def check_indexes(file, archives):
+    checksum = checksum_of()
+    for case in file["good"]:
+        check_index(case, checksum)
+    check_parts(file["good"][0], archives["good"][0])
+    return "checksums checked" if checksum else "checksums not checked: no package `xxhash`"
+
+
 def main():
     containers, certificates = load("containers.json"), load("certificates.json")
     check_containers(containers)
     check_hashes(containers["hashes"])
     check_certificates(certificates, unhex(containers["hashes"]["vote_domain"]["sha256"]))
     print(check_signatures(certificates))
+    print(check_indexes(load("indexes.json"), load("archives.json")))
     for case in load("proofs.json")["blobs"]:
         check(hashlib.sha256(blob_of(case["blob_seed"])).digest() == unhex(case["sha256"]), "blob")
     print(f"{check.count} comparisons, no difference")

@@ -10,8 +10,9 @@ use crate::{
     StoreError, TableName,
     error::Damage,
     pieces,
+    ranges::{RangeKind, in_ranges},
     rows::ValueState,
-    state::{Chain, RangeKind, in_ranges},
+    state::Chain,
     tables::Tables,
     values::{decided_number, load_decided, load_state, load_value, unless_damaged},
 };
@@ -52,6 +53,11 @@ impl<T: Tables> Check<'_, T> {
             }
             result => result.map(Some),
         }
+    }
+
+    /// Whether the height is in a set of gaps; `None` if the row that would say is damaged, which the set's own check notes.
+    fn is_gap(&self, kind: RangeKind) -> Result<Option<bool>, StoreError> {
+        unless_damaged(in_ranges(self.tables, kind, self.height))
     }
 
     /// The decided value of the height.
@@ -139,14 +145,12 @@ impl<T: Tables> Check<'_, T> {
     }
 
     fn payload(&mut self, number: u64, value: &IdentifiedValue) -> Result<(), StoreError> {
-        let is_gap = in_ranges(self.tables, RangeKind::PayloadGaps, self.height)?;
         let is_held = self.tables.payloads().get(number)?.is_some();
         let is_wanted = self.chain.is_decided(self.height) && self.height >= self.chain.payload_floor;
-        if is_gap && (is_held || !is_wanted) {
-            self.note(TableName::Ranges, 0);
-        }
-        if is_wanted && !is_held && !is_gap {
-            self.note(TableName::Payloads, 0);
+        match self.is_gap(RangeKind::PayloadGaps)? {
+            Some(true) if is_held || !is_wanted => self.note(TableName::Ranges, 0),
+            Some(false) if is_wanted && !is_held => self.note(TableName::Payloads, 0),
+            Some(_) | None => {}
         }
         if self.height < self.chain.payload_floor || !is_held {
             return Ok(());
@@ -163,8 +167,8 @@ impl<T: Tables> Check<'_, T> {
     /// Verifies the blobs that are held; returns how many places lack theirs. Of a decided height without a gap none does:
     /// it was lost.
     fn blobs(&mut self, value: &IdentifiedValue) -> Result<u64, StoreError> {
-        let is_gap = in_ranges(self.tables, RangeKind::BlobGaps, self.height)?;
-        let is_whole = self.chain.is_decided(self.height) && !is_gap;
+        let is_gap = self.is_gap(RangeKind::BlobGaps)?;
+        let is_whole = self.chain.is_decided(self.height) && is_gap == Some(false);
         let mut absent = 0;
         let mut unproven = Vec::new();
         for (index, hash) in (0_u64..).zip(value.value().versioned_hashes()) {
@@ -215,10 +219,10 @@ impl<T: Tables> Check<'_, T> {
 
     /// What is known to be missing is what is missing.
     fn accounts(&mut self, state: Option<ValueState>, absent: u64) -> Result<(), StoreError> {
-        let is_gap = in_ranges(self.tables, RangeKind::BlobGaps, self.height)?;
+        let is_gap = self.is_gap(RangeKind::BlobGaps)?;
         if state.is_some_and(|state| u64::from(state.missing) != absent) {
             self.note(TableName::States, 0);
-        } else if is_gap != (absent > 0) {
+        } else if is_gap.is_some_and(|is_gap| is_gap != (absent > 0)) {
             self.note(TableName::Ranges, 0);
         }
         Ok(())

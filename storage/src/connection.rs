@@ -13,8 +13,8 @@ use lapis_protocol_spec::Genesis;
 use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 
 use crate::{
-    OpenError, StoreConfig, StoreError,
-    error::guarded,
+    Fate, OpenError, StoreConfig, StoreError,
+    error::{Damage, guarded},
     medium::{Medium, Watched},
     open,
     state::State,
@@ -34,17 +34,25 @@ struct Opened {
     broken: Arc<AtomicBool>,
 }
 
+/// What opening the database found.
+pub(crate) struct Found {
+    /// The state as of the last durable transaction.
+    pub(crate) state: State,
+    /// Damaged rows that opening has dealt with.
+    pub(crate) mended: Vec<(Damage, Fate)>,
+}
+
 impl Connection {
     /// Opens the store on `medium` and reads its state.
     pub(crate) fn open(
         medium: Arc<dyn Medium>,
         genesis: &Genesis,
         config: &StoreConfig,
-    ) -> Result<(Self, State), OpenError> {
+    ) -> Result<(Self, Found), OpenError> {
         let cache_bytes = config.cache_bytes;
-        let (opened, state) = Opened::new(&*medium, genesis, cache_bytes)?;
+        let (opened, found) = Opened::new(&*medium, genesis, cache_bytes)?;
         let opened = RwLock::new(Some(opened));
-        Ok((Self { medium, genesis: genesis.clone(), cache_bytes, opened }, state))
+        Ok((Self { medium, genesis: genesis.clone(), cache_bytes, opened }, found))
     }
 
     pub(crate) fn medium(&self) -> &dyn Medium {
@@ -79,13 +87,13 @@ impl Connection {
 
     /// Closes the database if it is open, opens it and reads its state. The caller is the only writer and has no
     /// transaction open. Snapshots end: what they are asked from then on is refused.
-    pub(crate) fn reopen(&self) -> Result<State, OpenError> {
+    pub(crate) fn reopen(&self) -> Result<Found, OpenError> {
         let mut slot = self.opened.write().unwrap_or_else(PoisonError::into_inner);
         // The file is locked until the old database is gone.
         drop(slot.take());
-        let (opened, state) = Opened::new(&*self.medium, &self.genesis, self.cache_bytes)?;
+        let (opened, found) = Opened::new(&*self.medium, &self.genesis, self.cache_bytes)?;
         *slot = Some(opened);
-        Ok(state)
+        Ok(found)
     }
 
     /// Runs `body` on the database while nobody else can begin anything. The caller is the only writer, has no transaction
@@ -107,11 +115,11 @@ impl Connection {
 }
 
 impl Opened {
-    fn new(medium: &dyn Medium, genesis: &Genesis, cache_bytes: usize) -> Result<(Self, State), OpenError> {
+    fn new(medium: &dyn Medium, genesis: &Genesis, cache_bytes: usize) -> Result<(Self, Found), OpenError> {
         let broken = Arc::new(AtomicBool::new(false));
         let backend = Watched::new(medium.open()?, broken.clone());
-        let (database, state) = guarded(|| open::open(backend, genesis, cache_bytes))?;
-        Ok((Self { database, broken }, state))
+        let open::Opened { database, state, mended } = guarded(|| open::open(backend, genesis, cache_bytes))?;
+        Ok((Self { database, broken }, Found { state, mended }))
     }
 
     fn is_broken(&self) -> bool {

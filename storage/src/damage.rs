@@ -7,6 +7,7 @@ use crate::{
     Conflict, Store, StoreError, TableName,
     error::Damage,
     pieces,
+    ranges::{DamagedRange, RangeRows},
     rows::{ValueState, seal},
     status::BLOB_BYTES,
     store::{Safe, Writer},
@@ -63,7 +64,11 @@ impl Writer<'_> {
         let height = damage.height;
         // Of several values at an undecided height, a report does not say which.
         let evidence = if self.state.chain.is_decided(height) { evidence } else { Evidence::Checksum };
-        let mut discarded = damage.table == TableName::Heights && self.place_again(height)?;
+        let mut discarded = match damage.table {
+            TableName::Heights => self.place_again(height)?,
+            TableName::Ranges => !self.rewrite_damaged_ranges()?.is_empty(),
+            _ => false,
+        };
         for number in self.values_at(height)? {
             discarded |= match damage.table {
                 TableName::Payloads => self.discard_payload(number, height, evidence)?,
@@ -72,6 +77,16 @@ impl Writer<'_> {
             };
         }
         Ok(discarded)
+    }
+
+    /// Writes the rows of `ranges` again if some are damaged, and returns which. What they said is in memory, where they
+    /// were valid when they were read or written.
+    pub(crate) fn rewrite_damaged_ranges(&mut self) -> Result<Vec<Damage>, StoreError> {
+        let damaged = RangeRows::load(&self.tables)?.damaged;
+        if !damaged.is_empty() {
+            self.committed.rewrite_ranges(&mut self.tables)?;
+        }
+        Ok(damaged.iter().map(DamagedRange::damage).collect())
     }
 
     /// Numbers of the values at `height`: the decided one, or all that are proposed.

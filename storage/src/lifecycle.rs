@@ -9,13 +9,19 @@ use crate::{
     Conflict, Store, StoreError, TableName, Watermarks,
     error::Damage,
     pieces,
+    recount::blob_phase,
     rows::{seal, unseal},
-    state::State,
+    state::{Chain, State},
     status::{BLOB_BYTES, Phase},
     store::{Safe, Writer},
     tables::Tables,
     values::{decided_number, distinct_hashes, load_value, unless_damaged},
 };
+
+/// Most heights noted as archived in one transaction, a row and some look-ups each.
+const MAX_ARCHIVED_HEIGHTS: usize = 1024;
+/// Most blobs of heights noted as archived in one transaction, some look-ups each, unless a single height has more.
+const MAX_ARCHIVED_BLOBS: usize = 1024;
 
 /// Row of `meta` that holds what the engine asked to be kept.
 const ENGINE_HEAD: &str = "engine_head";
@@ -38,7 +44,7 @@ pub struct PruneOptions {
     pub allow: PruneAllow,
     /// Most heights deleted in one transaction.
     pub max_heights: NonZeroU64,
-    /// Most blobs deleted in one transaction, unless a single height has more.
+    /// Most blobs deleted in one transaction.
     pub max_blobs: NonZeroU64,
 }
 
@@ -111,19 +117,18 @@ impl Store {
         self.reader()?.engine_head()
     }
 
-    /// Notes that `heights` are archived elsewhere. Durable.
+    /// Notes that `heights` are archived elsewhere. Durable, in ascending order and in transactions of bounded size, between
+    /// which others write: if one fails, those before it have been noted, and the same call can be made again.
     ///
     /// # Errors
-    /// [`Conflict::NotAvailable`] naming the first height that is not complete.
+    /// [`Conflict::NotAvailable`] naming the first height that is not complete; none is noted then.
     pub fn mark_archived(&self, heights: Range<Height>) -> Result<Watermarks, StoreError> {
-        self.write(Safe::Durable, |writer| {
-            writer.check_archivable(&heights)?;
-            let fresh = writer.state.archived.missing(heights);
-            for height in fresh.iter().flatten() {
-                writer.archive(height)?;
-            }
-            Ok(writer.state.watermarks())
-        })
+        self.committed().check_archivable(&heights)?;
+        let mut rest = heights;
+        while !self.committed().archived.missing(rest.clone()).is_empty() {
+            rest.start = self.write(Safe::Durable, |writer| writer.archive_some(rest.clone()))?;
+        }
+        Ok(self.watermarks())
     }
 
     /// Gives up blobs (and payloads) below `floor`. Durable, and bounded: call it until `done`.
@@ -180,6 +185,26 @@ impl State {
         };
         wanted.min(imported).min(archived)
     }
+
+    fn check_archivable(&self, heights: &Range<Height>) -> Result<(), StoreError> {
+        let available = self.chain.available;
+        let conflict = |height| Err(Conflict::NotAvailable { height, available }.into());
+        if heights.is_empty() {
+            return Ok(());
+        }
+        if heights.start <= self.chain.base.height {
+            return conflict(heights.start);
+        }
+        if heights.end > available.saturating_add(1) {
+            return conflict(heights.start.max(available.saturating_add(1)));
+        }
+        let gap = self
+            .gaps()
+            .iter()
+            .map(|gap| gap.start.max(heights.start)..gap.end.min(heights.end))
+            .find(|gap| !gap.is_empty());
+        gap.map_or(Ok(()), |gap| conflict(gap.start))
+    }
 }
 
 impl Writer<'_> {
@@ -189,30 +214,24 @@ impl Writer<'_> {
         blob_gaps.remove(0..chain.blob_floor);
     }
 
-    fn check_archivable(&self, heights: &Range<Height>) -> Result<(), StoreError> {
-        let available = self.state.chain.available;
-        let conflict = |height| Err(Conflict::NotAvailable { height, available }.into());
-        if heights.is_empty() {
-            return Ok(());
+    /// Notes as many of `heights` as fit into one transaction, from the lowest on; returns the first that is left.
+    fn archive_some(&mut self, heights: Range<Height>) -> Result<Height, StoreError> {
+        self.state.check_archivable(&heights)?;
+        let mut blobs = 0;
+        for (noted, height) in self.state.archived.missing(heights.clone()).iter().flatten().enumerate() {
+            if noted >= MAX_ARCHIVED_HEIGHTS || blobs >= MAX_ARCHIVED_BLOBS {
+                return Ok(height);
+            }
+            blobs += self.archive(height)?;
         }
-        if heights.start <= self.state.chain.base.height {
-            return conflict(heights.start);
-        }
-        if heights.end > available.saturating_add(1) {
-            return conflict(heights.start.max(available.saturating_add(1)));
-        }
-        let gap = self
-            .state
-            .gaps()
-            .iter()
-            .map(|gap| gap.start.max(heights.start)..gap.end.min(heights.end))
-            .find(|gap| !gap.is_empty());
-        gap.map_or(Ok(()), |gap| conflict(gap.start))
+        Ok(heights.end)
     }
 
-    fn archive(&mut self, height: Height) -> Result<(), StoreError> {
+    /// Notes that `height` is archived; returns how many blobs it has.
+    fn archive(&mut self, height: Height) -> Result<usize, StoreError> {
         let (number, value) = self.decided_at(height)?;
         let hashes = distinct_hashes(&value);
+        let blobs = hashes.len();
         let mut held = Vec::with_capacity(hashes.len());
         for hash in hashes {
             if self.holds_blob(&hash)? {
@@ -228,7 +247,7 @@ impl Writer<'_> {
         if let Some(payload) = payload {
             self.state.chain.tallies.payloads.shift(Some(Phase::Decided), Some(Phase::Archived), payload.size);
         }
-        Ok(())
+        Ok(blobs)
     }
 
     fn decided_at(&self, height: Height) -> Result<(u64, Value), StoreError> {
@@ -245,8 +264,7 @@ impl Writer<'_> {
         // Above the tip there are no rows to sweep; the floor may be there when blobs have been waived.
         let end = self.state.chain.decided().saturating_add(1);
         while self.state.chain.blob_swept < self.state.chain.blob_floor.min(end) && within(&pruned) {
-            self.sweep_blobs(&mut pruned)?;
-            pruned.heights += 1;
+            self.sweep_blobs(&mut pruned, options.max_blobs.get())?;
         }
         while self.state.chain.payload_swept < self.state.chain.payload_floor.min(end) && within(&pruned) {
             self.sweep_payload(&mut pruned)?;
@@ -256,28 +274,36 @@ impl Writer<'_> {
         Ok(pruned)
     }
 
-    fn sweep_blobs(&mut self, pruned: &mut Pruned) -> Result<(), StoreError> {
+    /// Deletes the blobs of the lowest height that has not been swept, up to `max_blobs` in this transaction. If there are
+    /// more, the height stays unswept, and the next transaction goes on with what is still held.
+    fn sweep_blobs(&mut self, pruned: &mut Pruned, max_blobs: u64) -> Result<(), StoreError> {
         let height = self.state.chain.blob_swept;
-        let Some((_, value)) = unless_damaged(self.decided_at(height))? else {
-            pruned.skipped += 1;
-            self.state.chain.blob_swept = height.saturating_add(1);
-            return Ok(());
-        };
-        let mut held = Vec::new();
-        for hash in distinct_hashes(&value) {
-            if self.holds_blob(&hash)? {
-                held.push((hash, self.blob_phase(&hash)?));
+        let swept = Chain { blob_swept: height.saturating_add(1), ..self.state.chain };
+        let value = unless_damaged(self.decided_at(height))?;
+        pruned.skipped += u64::from(value.is_none());
+        let mut kept = Vec::new();
+        for hash in value.iter().flat_map(|(_, value)| distinct_hashes(value)) {
+            if !self.holds_blob(&hash)? {
+                continue;
             }
+            let before = self.blob_phase(&hash)?;
+            let after = blob_phase(&self.tables, &swept, &self.state.archived, &hash)?;
+            if after.is_some() {
+                kept.push((before, after));
+                continue;
+            }
+            if pruned.blobs >= max_blobs {
+                return Ok(());
+            }
+            pieces::delete_blob(&mut self.tables, &hash)?;
+            self.state.chain.tallies.blobs.shift(before, Some(Phase::Pruned), BLOB_BYTES);
+            pruned.blobs += 1;
+            pruned.bytes += BLOB_BYTES;
         }
-        self.state.chain.blob_swept = height.saturating_add(1);
-        for (hash, before) in held {
-            let after = self.blob_phase(&hash)?;
-            if after.is_none() {
-                pieces::delete_blob(&mut self.tables, &hash)?;
-                pruned.blobs += 1;
-                pruned.bytes += BLOB_BYTES;
-            }
-            self.state.chain.tallies.blobs.shift(before, after.or(Some(Phase::Pruned)), BLOB_BYTES);
+        self.state.chain.blob_swept = swept.blob_swept;
+        pruned.heights += 1;
+        for (before, after) in kept {
+            self.state.chain.tallies.blobs.shift(before, after, BLOB_BYTES);
         }
         Ok(())
     }

@@ -6,7 +6,8 @@ use lapis_protocol_spec::{Height, IdentifiedValue};
 
 use crate::{
     Store, StoreError,
-    state::{RangeKind, in_ranges},
+    ranges::{RangeKind, in_ranges},
+    values::unless_damaged,
 };
 
 /// What is missing of one decided height.
@@ -39,7 +40,9 @@ impl Store {
             }
             let Some(value) = reader.identified_value(height)? else { continue };
             let payload = height >= reader.chain().payload_floor && !reader.holds_payload(height)?;
-            let blobs = if in_ranges(reader.read_tables(), RangeKind::BlobGaps, height)? {
+            let is_gap = unless_damaged(in_ranges(reader.read_tables(), RangeKind::BlobGaps, height))?;
+            // A damaged row says nothing: then every blob that is wanted is looked for.
+            let blobs = if is_gap.unwrap_or(height >= reader.chain().blob_floor) {
                 reader.missing_indices(value.value())?
             } else {
                 Vec::new()

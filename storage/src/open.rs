@@ -4,9 +4,11 @@ use lapis_protocol_spec::{Bytes32, Genesis, encode};
 use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, TableError, WriteTransaction};
 
 use crate::{
-    OpenError, StoreError, TableName,
+    Fate, OpenError, StoreError, TableName,
     error::Damage,
     medium::Watched,
+    migrate::MIGRATIONS,
+    ranges::DamagedRange,
     rows::{seal, seal_key, unseal},
     state::State,
     tables::{META, ReadTables, WriteTables},
@@ -17,13 +19,16 @@ const SCHEMA: u64 = 1 + MIGRATIONS.len() as u64;
 const SCHEMA_ROW: &str = "schema";
 const GENESIS_ROW: &str = "genesis";
 
-/// Steps from a schema to the next; the first one leads from schema 1 to 2. Each runs in the transaction that also writes
-/// the new version, so a store is never between two.
-type Migration = fn(&WriteTransaction) -> Result<(), StoreError>;
-const MIGRATIONS: &[Migration] = &[];
+/// What opening found and made of it.
+pub(crate) struct Opened {
+    pub(crate) database: Database,
+    pub(crate) state: State,
+    /// Rows that were damaged, and what became of them.
+    pub(crate) mended: Vec<(Damage, Fate)>,
+}
 
 /// Opens the database on `backend`, makes it a store of the chain of `genesis` if it is new, and reads its state.
-pub(crate) fn open(backend: Watched, genesis: &Genesis, cache_bytes: usize) -> Result<(Database, State), OpenError> {
+pub(crate) fn open(backend: Watched, genesis: &Genesis, cache_bytes: usize) -> Result<Opened, OpenError> {
     let database = Database::builder().set_cache_size(cache_bytes).create_with_backend(backend)?;
     match identity(&database)? {
         None => create(&database, genesis)?,
@@ -39,17 +44,20 @@ pub(crate) fn open(backend: Watched, genesis: &Genesis, cache_bytes: usize) -> R
         }
     }
     let transaction = database.begin_read().map_err(StoreError::from)?;
-    let state = State::load(&ReadTables::open(&transaction).map_err(StoreError::from)?)?;
-    let bounded = state.within_bounds();
-    if bounded != state {
-        persist(&database, &bounded, &state)?;
+    let tables = ReadTables::open(&transaction).map_err(StoreError::from)?;
+    let (mut state, damaged) = State::load(&tables)?;
+    if !damaged.is_empty() {
+        state.mend_ranges(&damaged, &tables)?;
+        write_mended(&database, &state)?;
     }
-    Ok((database, bounded))
+    let fate = |range: &DamagedRange| if range.is_of_archived() { Fate::Dropped } else { Fate::MadeAgain };
+    let mended = damaged.iter().map(|range| (range.damage(), fate(range))).collect();
+    Ok(Opened { database, state, mended })
 }
 
-fn persist(database: &Database, after: &State, before: &State) -> Result<(), StoreError> {
+fn write_mended(database: &Database, state: &State) -> Result<(), StoreError> {
     let transaction = begin(database)?;
-    after.persist(&mut WriteTables::open(&transaction)?, Some(before))?;
+    state.persist(&mut WriteTables::open(&transaction)?, None)?;
     Ok(transaction.commit()?)
 }
 

@@ -9,7 +9,7 @@ use crate::{
     tables::ReadTables,
     verify::is_place,
 };
-use lapis_protocol_spec::Bytes32;
+use lapis_protocol_spec::{Bytes32, HeightRanges};
 
 /// Most rows of each table that are found, and deleted in one transaction.
 const MOST_ROWS: usize = 512;
@@ -98,12 +98,14 @@ impl Orphans {
 
     fn find_blobs(&mut self, reader: &Reader) -> Result<(), StoreError> {
         let tables = reader.read_tables();
+        // Whether a height is archived does not decide whether a blob has one.
+        let any = HeightRanges::new();
         for row in tables.blobs.iter()? {
             let hash = *row?.0.value();
             if self.blobs.len() >= MOST_ROWS {
                 break;
             }
-            if blob_phase(tables, reader.chain(), &Bytes32::from(hash))?.is_none() {
+            if blob_phase(tables, reader.chain(), &any, &Bytes32::from(hash))?.is_none() {
                 self.blobs.push(hash);
             }
         }

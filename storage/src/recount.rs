@@ -1,6 +1,6 @@
 //! All tables gone through: what they hold is counted, what belongs to nothing is found. Changes nothing.
 
-use lapis_protocol_spec::{Bytes32, Height};
+use lapis_protocol_spec::{Bytes32, Height, HeightRanges};
 use redb::{ReadableTable, ReadableTableMetadata};
 
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     error::Damage,
     pieces::{payload_pieces, payload_row},
     rows::{BlobRow, SEAL_BYTES, seal_key, unseal},
-    state::{Chain, RangeKind, in_ranges},
+    state::Chain,
     status::{BLOB_BYTES, Phase, Tallies},
     store::load_validator_set,
     tables::Tables,
@@ -31,14 +31,14 @@ pub(crate) struct Recount {
 /// Most damages that are listed: a store with more is beyond row by row.
 const MOST_DAMAGES: usize = 10_000;
 
-/// Goes through all tables.
-pub(crate) fn recount(tables: &impl Tables, chain: &Chain) -> Result<Recount, StoreError> {
+/// Goes through all tables but `ranges`; `archived` is what that says of archived heights.
+pub(crate) fn recount(tables: &impl Tables, chain: &Chain, archived: &HeightRanges) -> Result<Recount, StoreError> {
     let mut recount = Recount::default();
     recount.tallies.blobs.pruned = chain.tallies.blobs.pruned;
     recount.tallies.payloads.pruned = chain.tallies.payloads.pruned;
     recount.values(tables, chain)?;
-    recount.blobs(tables, chain)?;
-    recount.payloads(tables, chain)?;
+    recount.blobs(tables, chain, archived)?;
+    recount.payloads(tables, chain, archived)?;
     recount.validator_sets(tables)?;
     if recount.unreadable > 0 {
         return Ok(recount);
@@ -84,12 +84,12 @@ impl Recount {
         Ok(())
     }
 
-    fn blobs(&mut self, tables: &impl Tables, chain: &Chain) -> Result<(), StoreError> {
+    fn blobs(&mut self, tables: &impl Tables, chain: &Chain, archived: &HeightRanges) -> Result<(), StoreError> {
         for row in tables.blobs().iter()? {
             let (hash, row) = row?;
             let hash = Bytes32::from(*hash.value());
             let blob = unseal(row.value(), seal_key(&hash.0)).and_then(BlobRow::decode);
-            match blob_phase(tables, chain, &hash)? {
+            match blob_phase(tables, chain, archived, &hash)? {
                 Some(phase) => self.tallies.blobs.shift(None, Some(phase), BLOB_BYTES),
                 None => self.note(TableName::Blobs, 0, blob.map_or(0, |blob| blob.number)),
             }
@@ -101,7 +101,7 @@ impl Recount {
         Ok(())
     }
 
-    fn payloads(&mut self, tables: &impl Tables, chain: &Chain) -> Result<(), StoreError> {
+    fn payloads(&mut self, tables: &impl Tables, chain: &Chain, archived: &HeightRanges) -> Result<(), StoreError> {
         for row in tables.payloads().iter()? {
             let number = row?.0.value();
             let Some(size) = unless_damaged(payload_row(tables, number, 0))?.flatten().map(|row| row.size) else {
@@ -116,7 +116,7 @@ impl Recount {
             let height = unless_damaged(load_state(tables, number, 0))?.map_or(0, |state| state.height);
             let phase = match owner {
                 Owner::Undecided => Phase::Undecided,
-                Owner::Decided if in_ranges(tables, RangeKind::Archived, height)? => Phase::Archived,
+                Owner::Decided if archived.contains(height) => Phase::Archived,
                 Owner::Decided => Phase::Decided,
                 Owner::Unreadable => continue,
             };
@@ -183,6 +183,11 @@ pub(crate) fn owner(tables: &impl Tables, chain: &Chain, number: u64) -> Result<
 }
 
 /// The phase in which a blob is counted.
-pub(crate) fn blob_phase(tables: &impl Tables, chain: &Chain, hash: &Bytes32) -> Result<Option<Phase>, StoreError> {
-    phase(tables, chain, hash, chain.blob_swept, |height| in_ranges(tables, RangeKind::Archived, height))
+pub(crate) fn blob_phase(
+    tables: &impl Tables,
+    chain: &Chain,
+    archived: &HeightRanges,
+    hash: &Bytes32,
+) -> Result<Option<Phase>, StoreError> {
+    phase(tables, chain, hash, chain.blob_swept, |height| Ok(archived.contains(height)))
 }

@@ -33,10 +33,21 @@ pub struct Repaired {
 pub enum Fate {
     /// It was made again from other rows.
     MadeAgain,
-    /// It was dropped and is missing: to be fetched again.
+    /// It was dropped and is missing: to be fetched again, or archived again where it said that heights are.
     Dropped,
     /// It is as it was.
     Left,
+}
+
+impl Repaired {
+    fn note(&mut self, damage: Damage, fate: Fate, mended: &mut impl FnMut(Damage, Fate)) {
+        match fate {
+            Fate::MadeAgain => self.made_again += 1,
+            Fate::Dropped => self.dropped += 1,
+            Fate::Left => self.left += 1,
+        }
+        mended(damage, fate);
+    }
 }
 
 impl Store {
@@ -54,7 +65,13 @@ impl Store {
         mut mended: impl FnMut(Damage, Fate),
     ) -> Result<Repaired, StoreError> {
         let mut repaired = Repaired::default();
-        let mut at = VerifyProgress::default();
+        let mended_by_opening = self.take_mended();
+        let mut at = VerifyProgress { damages: mended_by_opening.len() as u64, ..VerifyProgress::default() };
+        mended_by_opening.into_iter().for_each(|(damage, fate)| repaired.note(damage, fate, &mut mended));
+        for damage in guarded(|| self.write(Safe::Durable, |writer| writer.rewrite_damaged_ranges()))? {
+            at.damages += 1;
+            repaired.note(damage, Fate::MadeAgain, &mut mended);
+        }
         self.verify_heights(options, &mut at, |at, findings| {
             progress(at);
             self.mend_all(findings.damages, &mut repaired, &mut mended)
@@ -84,13 +101,7 @@ impl Store {
         mended: &mut impl FnMut(Damage, Fate),
     ) -> Result<(), StoreError> {
         for damage in damages {
-            let fate = self.mend(&damage)?;
-            match fate {
-                Fate::MadeAgain => repaired.made_again += 1,
-                Fate::Dropped => repaired.dropped += 1,
-                Fate::Left => repaired.left += 1,
-            }
-            mended(damage, fate);
+            repaired.note(damage, self.mend(&damage)?, mended);
         }
         Ok(())
     }
@@ -134,7 +145,7 @@ impl Store {
 impl Writer<'_> {
     /// Makes counts and sets of gaps agree with the rows.
     fn count_again(&mut self) -> Result<(), StoreError> {
-        let counted = recount(&self.tables, &self.state.chain)?;
+        let counted = recount(&self.tables, &self.state.chain, &self.state.archived)?;
         if counted.unreadable == 0 {
             self.state.chain.tallies = counted.tallies;
         }

@@ -7,6 +7,7 @@ use redb::ReadableTable;
 use crate::{
     StoreError, TableName, Watermarks,
     error::Damage,
+    ranges::{DamagedRange, RangeKind, RangeRows, clear_ranges, derive_gaps, persist_ranges},
     rows::{Fields, seal, unseal},
     status::{PhaseTallies, Tallies, Tally},
     tables::{Tables, WriteTables},
@@ -52,15 +53,6 @@ pub(crate) struct State {
     pub(crate) blob_gaps: HeightRanges,
     /// Archived heights.
     pub(crate) archived: HeightRanges,
-}
-
-/// The sets of heights in `ranges`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum RangeKind {
-    PayloadGaps = 1,
-    BlobGaps = 2,
-    Archived = 3,
 }
 
 impl Chain {
@@ -190,26 +182,56 @@ impl State {
 
     /// The state of a store that holds nothing and starts after `base`.
     pub(crate) fn starting_at(base: ChainLink) -> Self {
-        Self {
-            chain: Chain::starting_at(base),
-            payload_gaps: HeightRanges::new(),
-            blob_gaps: HeightRanges::new(),
-            archived: HeightRanges::new(),
+        Self::of(Chain::starting_at(base))
+    }
+
+    /// A state without sets.
+    pub(crate) fn of(chain: Chain) -> Self {
+        Self { chain, payload_gaps: HeightRanges::new(), blob_gaps: HeightRanges::new(), archived: HeightRanges::new() }
+    }
+
+    /// Reads the state of a snapshot. What damaged rows of `ranges` say is not in it.
+    pub(crate) fn load(tables: &impl Tables) -> Result<(Self, Vec<DamagedRange>), StoreError> {
+        let chain = Chain::load(tables)?;
+        let RangeRows { payload_gaps, blob_gaps, archived, damaged } = RangeRows::load(tables)?;
+        Ok((Self { chain, payload_gaps, blob_gaps, archived }, damaged))
+    }
+
+    /// Makes up for damaged rows of `ranges`. Gaps follow from other rows. That a height is archived does not, and it is
+    /// better archived twice than pruned and gone: then no height counts as archived any more.
+    pub(crate) fn mend_ranges(&mut self, damaged: &[DamagedRange], tables: &impl Tables) -> Result<(), StoreError> {
+        if damaged.iter().any(DamagedRange::is_of_gaps) {
+            self.derive_gaps(tables)?;
+        }
+        if damaged.iter().any(DamagedRange::is_of_archived) {
+            self.forget_archived();
+        }
+        Ok(())
+    }
+
+    /// Tells the gaps from all other rows.
+    pub(crate) fn derive_gaps(&mut self, tables: &impl Tables) -> Result<(), StoreError> {
+        (self.payload_gaps, self.blob_gaps) = derive_gaps(tables, &self.chain)?;
+        let next = self.chain.imported.saturating_add(1);
+        if let Some(gap) = self.gaps().iter().find(|gap| gap.end > next) {
+            self.retreat(gap.start.max(next));
+        }
+        self.advance();
+        Ok(())
+    }
+
+    /// From here on no height counts as archived.
+    pub(crate) fn forget_archived(&mut self) {
+        self.archived = HeightRanges::new();
+        let Tallies { blobs, payloads, .. } = &mut self.chain.tallies;
+        for phases in [blobs, payloads] {
+            let Tally { count, bytes } = std::mem::take(&mut phases.archived);
+            phases.decided.count = phases.decided.count.saturating_add(count);
+            phases.decided.bytes = phases.decided.bytes.saturating_add(bytes);
         }
     }
 
-    /// Reads the state of a snapshot.
-    pub(crate) fn load(tables: &impl Tables) -> Result<Self, StoreError> {
-        Ok(Self {
-            chain: Chain::load(tables)?,
-            payload_gaps: load_ranges(tables, RangeKind::PayloadGaps)?,
-            blob_gaps: load_ranges(tables, RangeKind::BlobGaps)?,
-            archived: load_ranges(tables, RangeKind::Archived)?,
-        })
-    }
-
-    /// The same with nothing in the sets that cannot be there: heights below the floors or above the tip. Rows of sets
-    /// have no seal, and a damaged one might name more heights than can be gone through.
+    /// The same with nothing in the sets that cannot be there: heights below the floors or above the tip.
     pub(crate) fn within_bounds(&self) -> Self {
         let mut state = self.clone();
         let end = self.chain.decided().saturating_add(1);
@@ -222,18 +244,31 @@ impl State {
         state
     }
 
+    /// Writes every row of `ranges` again, whatever is there.
+    pub(crate) fn rewrite_ranges(&self, tables: &mut WriteTables<'_>) -> Result<(), StoreError> {
+        clear_ranges(tables)?;
+        let none = HeightRanges::new();
+        for (kind, set) in self.sets() {
+            persist_ranges(tables, kind, &none, set)?;
+        }
+        Ok(())
+    }
+
+    fn sets(&self) -> [(RangeKind, &HeightRanges); 3] {
+        [
+            (RangeKind::PayloadGaps, &self.payload_gaps),
+            (RangeKind::BlobGaps, &self.blob_gaps),
+            (RangeKind::Archived, &self.archived),
+        ]
+    }
+
     /// Writes what differs from `before`, which is what the tables hold (`None`: nothing).
     pub(crate) fn persist(&self, tables: &mut WriteTables<'_>, before: Option<&Self>) -> Result<(), StoreError> {
         if before.is_none_or(|before| before.chain != self.chain) {
             tables.meta.insert(CHAIN, seal(self.chain.encode(), 0).as_slice())?;
         }
-        let none = HeightRanges::new();
-        let sets = [
-            (RangeKind::PayloadGaps, before.map_or(&none, |before| &before.payload_gaps), &self.payload_gaps),
-            (RangeKind::BlobGaps, before.map_or(&none, |before| &before.blob_gaps), &self.blob_gaps),
-            (RangeKind::Archived, before.map_or(&none, |before| &before.archived), &self.archived),
-        ];
-        for (kind, before, after) in sets {
+        let Some(before) = before else { return self.rewrite_ranges(tables) };
+        for ((kind, before), (_, after)) in before.sets().into_iter().zip(self.sets()) {
             persist_ranges(tables, kind, before, after)?;
         }
         Ok(())
@@ -242,6 +277,13 @@ impl State {
     /// Heights that are decided, at or above the floors, and not complete.
     pub(crate) fn gaps(&self) -> HeightRanges {
         self.payload_gaps.iter().chain(self.blob_gaps.iter()).collect()
+    }
+
+    /// Heights up to the available one, at or above both floors, that are not archived.
+    pub(crate) fn unarchived(&self) -> HeightRanges {
+        let chain = &self.chain;
+        let first = chain.blob_floor.max(chain.payload_floor).max(chain.base.height.saturating_add(1));
+        self.archived.missing(first..chain.available.saturating_add(1))
     }
 
     /// Whether everything that is wanted of `height` is held.
@@ -280,48 +322,6 @@ impl State {
             earliest_blob: if_reached(chain.blob_floor, chain.available),
         }
     }
-}
-
-fn load_ranges(tables: &impl Tables, kind: RangeKind) -> Result<HeightRanges, StoreError> {
-    let kind = kind as u8;
-    let mut set = HeightRanges::new();
-    for row in tables.ranges().range((kind, 0)..=(kind, Height::MAX))? {
-        let (key, end) = row?;
-        let start = key.value().1;
-        if end.value() <= start {
-            return Err(Damage { table: TableName::Ranges, height: start, index: 0 }.into());
-        }
-        set.insert(start..end.value());
-    }
-    Ok(set)
-}
-
-/// Writes the ranges that are new or changed and deletes those that are gone: costs what changed, and one pass over
-/// both sets.
-fn persist_ranges(
-    tables: &mut WriteTables<'_>,
-    kind: RangeKind,
-    before: &HeightRanges,
-    after: &HeightRanges,
-) -> Result<(), StoreError> {
-    if before == after {
-        return Ok(());
-    }
-    let kind = kind as u8;
-    for range in before.iter().filter(|range| after.range_of(range.start).is_none_or(|r| r.start != range.start)) {
-        tables.ranges.remove((kind, range.start))?;
-    }
-    for range in after.iter().filter(|range| before.range_of(range.start).as_ref() != Some(range)) {
-        tables.ranges.insert((kind, range.start), range.end)?;
-    }
-    Ok(())
-}
-
-/// Whether `height` is in the set `kind` of a snapshot.
-pub(crate) fn in_ranges(tables: &impl Tables, kind: RangeKind, height: Height) -> Result<bool, StoreError> {
-    let kind = kind as u8;
-    let below = tables.ranges().range((kind, 0)..=(kind, height))?.next_back().transpose()?;
-    Ok(below.is_some_and(|(_, end)| height < end.value()))
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use lapis_protocol_spec::{Bytes32, ChainLink, Genesis, Height, HeightRanges, Val
 use redb::{Database, Durability, ReadTransaction, ReadableTable, WriteTransaction};
 
 use crate::{
-    Conflict, OpenError, Reader, StoreConfig, StoreError, StoreStats, TableName, Watermarks,
-    connection::Connection,
+    Conflict, Fate, OpenError, Reader, StoreConfig, StoreError, StoreStats, TableName, Watermarks,
+    connection::{Connection, Found},
     error::{Damage, guarded},
     medium::{DiskFile, Medium},
     rows::{seal, seal_key, unseal},
@@ -42,9 +42,17 @@ struct Inner {
     /// again. Counts the eventual transactions since the last durable one. Taken before the lock of `connection`, and
     /// that before `committed`.
     writer: Mutex<u32>,
+    /// Held while waiting for `writer`: whoever waits comes before the one who has just had it, so that work of many
+    /// transactions lets others in between each two.
+    next_writer: Mutex<()>,
     /// The state as of the last commit.
     committed: RwLock<Arc<State>>,
+    /// Damaged rows that opening has dealt with and that nobody was told of yet.
+    mended: Mutex<Vec<(Damage, Fate)>>,
 }
+
+/// Most rows mended by opening again and again that are remembered.
+const MOST_MENDED: usize = 1024;
 
 /// Most eventual transactions in a row: bounds what a crash takes back, and the pages that redb keeps for it.
 const MAX_EVENTUAL: u32 = 64;
@@ -53,6 +61,8 @@ const MAX_EVENTUAL: u32 = 64;
 pub(crate) struct Writer<'t> {
     pub(crate) tables: WriteTables<'t>,
     pub(crate) state: State,
+    /// The state that the tables had when the transaction began.
+    pub(crate) committed: &'t State,
     pub(crate) config: &'t StoreConfig,
 }
 
@@ -77,7 +87,11 @@ impl fmt::Debug for Store {
 impl Store {
     /// Opens the store in the file `path`, creating it for the chain of `genesis` if it does not exist.
     ///
-    /// Takes milliseconds whatever the size of the store and however it was closed.
+    /// Takes milliseconds whatever the size of the store and however it was closed, unless the file is of an earlier
+    /// schema or what is missing has to be found again, because rows that say so are damaged: then it visits all heights.
+    ///
+    /// A set of heights with a damaged row is mended at once: gaps are told from other rows, and that heights are
+    /// archived is forgotten. [`Store::verify`] and [`Store::repair`] report it when they are called next.
     ///
     /// # Errors
     /// [`OpenError`], one line each; nothing on disk has changed then.
@@ -90,9 +104,10 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_on(medium: Arc<dyn Medium>, genesis: &Genesis, config: StoreConfig) -> Result<Self, OpenError> {
-        let (connection, state) = Connection::open(medium, genesis, &config)?;
-        let inner = Inner { connection, config, writer: Mutex::new(0), committed: RwLock::new(Arc::new(state)) };
-        Ok(Self { inner: Arc::new(inner) })
+        let (connection, found) = Connection::open(medium, genesis, &config)?;
+        let (committed, mended) = (RwLock::new(Arc::new(found.state)), Mutex::new(found.mended));
+        let (writer, next_writer) = (Mutex::new(0), Mutex::new(()));
+        Ok(Self { inner: Arc::new(Inner { connection, config, writer, next_writer, committed, mended }) })
     }
 
     /// Makes an empty store start after `checkpoint`, a decided value trusted from elsewhere. Durable.
@@ -138,6 +153,12 @@ impl Store {
         self.committed().gaps()
     }
 
+    /// Heights up to the available one, at or above both floors, that are not archived: what there is to archive. Those
+    /// in [`Store::gaps`] have to be mended first. Does not touch the disk.
+    pub fn unarchived(&self) -> HeightRanges {
+        self.committed().unarchived()
+    }
+
     /// Counts and bytes by phase, and what the file takes.
     ///
     /// # Errors
@@ -179,8 +200,11 @@ impl Store {
     pub fn insert_validator_set(&self, set: &ValidatorSet) -> Result<(), StoreError> {
         set.check().map_err(Conflict::from)?;
         let root = set.root();
-        if self.validator_set(&root)?.is_some() {
-            return Ok(());
+        match self.validator_set(&root) {
+            Ok(Some(_)) => return Ok(()),
+            // A damaged row is written again: the root says that it is the same set.
+            Ok(None) | Err(StoreError::Damaged(_)) => {}
+            Err(error) => return Err(error),
         }
         self.write(Safe::Durable, |writer| {
             let row = seal(encode(set), seal_key(&root.0));
@@ -215,6 +239,7 @@ impl Store {
     }
 
     fn writer(&self) -> MutexGuard<'_, u32> {
+        let _next = self.inner.next_writer.lock().unwrap_or_else(PoisonError::into_inner);
         // A writer that panicked has published nothing and its transaction is gone: the lock protects no broken state.
         self.inner.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -223,10 +248,22 @@ impl Store {
         *self.inner.committed.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
     }
 
+    fn take_over(&self, Found { state, mended }: Found) {
+        self.publish(state);
+        let mut known = self.inner.mended.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = MOST_MENDED.saturating_sub(known.len());
+        known.extend(mended.into_iter().take(room));
+    }
+
+    /// Damaged rows that opening has dealt with since this was asked last.
+    pub(crate) fn take_mended(&self) -> Vec<(Damage, Fate)> {
+        std::mem::take(&mut *self.inner.mended.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn reopen_as_writer(&self, eventual: &mut u32) -> Result<(), StoreError> {
         // Whoever had the lock before may have done it.
         if self.inner.connection.is_broken() {
-            self.publish(self.inner.connection.reopen()?);
+            self.take_over(self.inner.connection.reopen()?);
             *eventual = 0;
         }
         Ok(())
@@ -292,7 +329,8 @@ impl Store {
         let before = self.committed();
         let (result, state) = {
             let tables = WriteTables::open(&transaction)?;
-            let mut writer = Writer { tables, state: State::clone(&before), config: &self.inner.config };
+            let mut writer =
+                Writer { tables, state: State::clone(&before), committed: &before, config: &self.inner.config };
             let result = body(&mut writer)?;
             writer.state.persist(&mut writer.tables, Some(&before))?;
             (result, writer.state)

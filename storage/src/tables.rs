@@ -15,7 +15,7 @@
 //! places           versioned hash, height, number, i   ()                                        1 per commitment
 //! blobs            versioned hash                      sealed BlobRow (proof, checksum, tail)    1 per blob held
 //! blob_pieces      blob number, piece                  65,500 bytes                              2 per blob held
-//! ranges           kind, start                         end (not included)                        few
+//! ranges           kind, start                         sealed end (not included)                 few
 //! ```
 //!
 //! *Numbers* name values and blobs inside one store. They only grow, so what is written together lies together, and a
@@ -51,7 +51,7 @@ pub(crate) const PAYLOAD_PIECES: TableDefinition<'_, (u64, u16), &[u8]> = TableD
 pub(crate) const PLACES: TableDefinition<'_, PlaceKey, ()> = TableDefinition::new("places");
 pub(crate) const BLOBS: TableDefinition<'_, &[u8; 32], &[u8]> = TableDefinition::new("blobs");
 pub(crate) const BLOB_PIECES: TableDefinition<'_, (u64, u8), &[u8]> = TableDefinition::new("blob_pieces");
-pub(crate) const RANGES: TableDefinition<'_, (u8, u64), u64> = TableDefinition::new("ranges");
+pub(crate) const RANGES: TableDefinition<'_, (u8, u64), &[u8]> = TableDefinition::new("ranges");
 
 /// Which table a [`crate::Damage`] is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -114,7 +114,7 @@ pub(crate) trait Tables {
     fn places(&self) -> &impl ReadableTable<PlaceKey, ()>;
     fn blobs(&self) -> &impl ReadableTable<&'static [u8; 32], &'static [u8]>;
     fn blob_pieces(&self) -> &impl ReadableTable<(u64, u8), &'static [u8]>;
-    fn ranges(&self) -> &impl ReadableTable<(u8, u64), u64>;
+    fn ranges(&self) -> &impl ReadableTable<(u8, u64), &'static [u8]>;
     fn meta(&self) -> &impl ReadableTable<&'static str, &'static [u8]>;
 }
 
@@ -176,6 +176,6 @@ table_sets! {
     places: PLACES, PlaceKey, ();
     blobs: BLOBS, &'static [u8; 32], &'static [u8];
     blob_pieces: BLOB_PIECES, (u64, u8), &'static [u8];
-    ranges: RANGES, (u8, u64), u64;
+    ranges: RANGES, (u8, u64), &'static [u8];
     meta: META, &'static str, &'static [u8];
 }

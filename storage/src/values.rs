@@ -9,6 +9,7 @@ use crate::{
     StoreError, TableName,
     error::Damage,
     pieces,
+    recount::blob_phase,
     rows::{SEAL_BYTES, ValueState, seal, unseal},
     state::{Chain, State},
     status::{BLOB_BYTES, Phase},
@@ -145,7 +146,7 @@ impl Writer<'_> {
     /// The phase in which a blob is counted, whether it is held or not.
     pub(crate) fn blob_phase(&self, hash: &Bytes32) -> Result<Option<Phase>, StoreError> {
         let State { chain, archived, .. } = &self.state;
-        phase(&self.tables, chain, hash, chain.blob_swept, |height| Ok(archived.contains(height)))
+        blob_phase(&self.tables, chain, archived, hash)
     }
 
     /// The phase in which the payload of a value at `height` is counted.

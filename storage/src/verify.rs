@@ -15,6 +15,7 @@ use crate::{
     Reader, Store, StoreError, TableName,
     check::{Check, Findings},
     error::{Damage, guarded},
+    ranges::{DamagedRange, RangeRows},
     recount::recount,
     tables::{ReadTables, Tables},
     values::{load_state, load_value, unless_damaged},
@@ -54,6 +55,8 @@ const QUEUE: usize = 16;
 impl Store {
     /// Looks at every row. Calls `progress` after every height, and `found` for each damage; returns the last progress.
     ///
+    /// Rows that opening the store found damaged and mended are reported first, once.
+    ///
     /// Damage of height 0 belongs to no height: its table has rows that nothing names, or counts that are wrong. The
     /// store may be used meanwhile; it is seen height by height.
     ///
@@ -66,7 +69,9 @@ impl Store {
         mut progress: impl FnMut(VerifyProgress),
         mut found: impl FnMut(Damage),
     ) -> Result<VerifyProgress, StoreError> {
-        let mut at = VerifyProgress::default();
+        let mended = self.take_mended();
+        let mut at = VerifyProgress { damages: mended.len() as u64, ..VerifyProgress::default() };
+        mended.into_iter().for_each(|(damage, _)| found(damage));
         let mut places = 0;
         self.verify_heights(options, &mut at, |at, findings| {
             places += findings.places;
@@ -94,7 +99,12 @@ impl Store {
             rest.damages.extend(findings.damages);
         }
         rest.damages.extend(reader.orphan_places(places)?);
-        rest.damages.extend(recount(reader.read_tables(), reader.chain())?.damages);
+        let ranges = RangeRows::load(reader.read_tables())?;
+        let counted = recount(reader.read_tables(), reader.chain(), &ranges.archived)?;
+        // Without knowing what is archived, what was counted as such is no damage of its own.
+        let is_known = !ranges.damaged.iter().any(DamagedRange::is_of_archived);
+        rest.damages.extend(counted.damages.into_iter().filter(|damage| is_known || damage.table != TableName::Meta));
+        rest.damages.extend(ranges.damaged.iter().map(DamagedRange::damage));
         Ok(rest)
     }
 

@@ -6,6 +6,7 @@ use lapis_node::{
     config::{ByteSize, Config},
     devnet::chain_maker::Block,
     node::{Node, NodeOptions, Source},
+    sync::archive::Archive,
 };
 use lapis_protocol_spec::{BlobSidecar, Height};
 use lapis_storage::{Store, StoreConfig};
@@ -30,6 +31,8 @@ pub struct Setup {
     pub config: Config,
     /// Where its decided values come from.
     pub source: Source,
+    /// Archives that it may ask.
+    pub archives: Vec<Arc<dyn Archive>>,
 }
 
 impl Default for Setup {
@@ -43,7 +46,7 @@ impl Default for Setup {
         limits.serve_bytes_per_peer = ByteSize::gib(1);
         limits.serve_bytes_total = ByteSize::gib(2);
         limits.fetch_bytes_total = ByteSize::gib(2);
-        Self { config, source: Source::Follow }
+        Self { config, source: Source::Follow, archives: Vec::new() }
     }
 }
 
@@ -66,6 +69,13 @@ impl Setup {
     #[must_use]
     pub fn source(mut self, source: Source) -> Self {
         self.source = source;
+        self
+    }
+
+    /// With another archive to ask.
+    #[must_use]
+    pub fn archive(mut self, archive: Arc<dyn Archive>) -> Self {
+        self.archives.push(archive);
         self
     }
 
@@ -116,6 +126,16 @@ impl Home {
         fs::write(self.store_path(), file).unwrap();
     }
 
+    /// Flips a bit of every place in the store's file where `bytes` are, as a failing disk does.
+    pub fn damage_bytes(&self, bytes: &[u8]) {
+        let mut file = fs::read(self.store_path()).unwrap();
+        let places: Vec<_> = file.windows(bytes.len()).enumerate().filter(|(_, found)| *found == bytes).collect();
+        let places: Vec<_> = places.into_iter().map(|(place, _)| place).collect();
+        assert!(!places.is_empty(), "what is to be damaged is there");
+        places.into_iter().for_each(|place| file[place + bytes.len() / 2] ^= 1);
+        fs::write(self.store_path(), file).unwrap();
+    }
+
     fn store_path(&self) -> PathBuf {
         self.dir.path().join("store.redb")
     }
@@ -130,6 +150,7 @@ impl Home {
             store_path: self.store_path(),
             kzg: kzg(),
             source: setup.source,
+            archives: setup.archives,
         };
         let node = Node::start(options, CancellationToken::new()).await.unwrap();
         TestNode::run(node, self)

@@ -4,6 +4,7 @@
 //! Nothing here replaces a part of the node. Nodes are whole ([`TestNode`] runs what `lapis run` runs, [`Program`] is
 //! `lapis run`), streams are TCP on the loopback interface, blobs and proofs are real. [`ScriptedPeer`] is a second,
 //! smaller implementation of the wire protocol, with a framing of its own, so that both sides do not err alike.
+//! [`MemoryArchive`] stands where an object store would.
 //!
 //! Tests wait for events and never for time to pass; a wait that takes longer than [`PATIENCE`] fails the test and says
 //! how the node was then.
@@ -16,24 +17,28 @@
     reason = "a harness fails its test by panicking"
 )]
 
+mod archive;
 mod chain;
 mod compare;
 mod home;
 mod node;
 pub mod peer;
 mod program;
+mod s3;
 mod validators;
 pub mod wire;
 
 use std::{future::Future, time::Duration};
 
 pub use self::{
+    archive::{ArchiveDisorder, ArchiveLog, MemoryArchive},
     chain::{TestChain, kzg},
     compare::{assert_holds, held_blobs},
     home::{Home, Setup},
     node::TestNode,
     peer::{ScriptedPeer, fault::Fault},
     program::{Process, Program},
+    s3::S3Server,
     validators::Validators,
 };
 

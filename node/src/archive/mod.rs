@@ -5,16 +5,20 @@
 //!
 //! ```text
 //! store --write--> archive --read--> events --import--> Matched --all cores--> Verified --> store
+//!            |        |
+//!          index    parts --read--> payload, sidecars: as from a peer
 //! ```
 
 mod import;
+mod part;
 mod read;
 mod write;
 
 pub use self::{
     import::{ImportError, ImportOutcome, Imported, ItemFault, import},
+    part::{read_payload_part, read_sidecar_part},
     read::{ArchiveReader, ReadError},
-    write::{Gap, WriteError, Written, first_gap, write},
+    write::{Gap, WriteError, Written, first_gap, write, write_indexed},
 };
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use std::{
     fmt,
-    io::{self, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
 };
 
 use lapis_protocol_spec::{
     Height,
-    archive::{ArchiveError, Compression, Decoder, Event, Header, HeaderDecoder, MAX_ZSTD_WINDOW_LOG},
+    archive::{ArchiveError, ArchiveFault, Compression, Decoder, Event, Header, HeaderDecoder, MAX_ZSTD_WINDOW_LOG},
 };
 
 /// Memory that the buffer keeps from one item to the next: more than a blob, less than the largest payload.
@@ -43,15 +43,8 @@ fn place(height: Option<Height>) -> String {
 /// Memory: the item that is being read, twice while it is decoded, and a zstd window of at most 8 MiB. A buffer grows
 /// with what arrives, not by what a length says.
 pub struct ArchiveReader<R: Read> {
-    source: Source<R>,
     header: Header,
-    decoder: Decoder,
-    buffer: Vec<u8>,
-}
-
-enum Source<R: Read> {
-    Plain(BufReader<R>),
-    Zstd(Box<zstd::stream::read::Decoder<'static, BufReader<R>>>),
+    body: BodyReader<BufReader<R>>,
 }
 
 impl<R: Read> fmt::Debug for ArchiveReader<R> {
@@ -75,15 +68,8 @@ impl<R: Read> ArchiveReader<R> {
                 break header;
             }
         };
-        let source = match header.compression() {
-            Compression::None => Source::Plain(source),
-            Compression::Zstd => {
-                let mut decoder = zstd::stream::read::Decoder::with_buffer(source).map_err(ReadError::Io)?;
-                decoder.window_log_max(MAX_ZSTD_WINDOW_LOG).map_err(ReadError::Io)?;
-                Source::Zstd(Box::new(decoder))
-            }
-        };
-        Ok(Self { source, decoder: Decoder::new(&header), header, buffer })
+        let source = Source::new(source, header.compression(), Frames::Any)?;
+        Ok(Self { body: BodyReader::new(source, Decoder::new(&header)), header })
     }
 
     /// What the archive says that it holds.
@@ -96,10 +82,27 @@ impl<R: Read> ArchiveReader<R> {
     /// # Errors
     /// [`ReadError`]; the archive cannot be read any further then.
     pub fn next_event(&mut self) -> Result<Option<Event>, ReadError> {
+        self.body.next_event()
+    }
+}
+
+/// Reads what a [`Decoder`] takes, out of what it is compressed into.
+pub(super) struct BodyReader<R: BufRead> {
+    source: Source<R>,
+    decoder: Decoder,
+    buffer: Vec<u8>,
+}
+
+impl<R: BufRead> BodyReader<R> {
+    pub(super) fn new(source: Source<R>, decoder: Decoder) -> Self {
+        Self { source, decoder, buffer: Vec::new() }
+    }
+
+    /// The next event; `None` behind the end, which has been found to be the end of the source too.
+    pub(super) fn next_event(&mut self) -> Result<Option<Event>, ReadError> {
         loop {
             if self.decoder.is_complete() {
-                self.fill(1)?;
-                self.decoder.accept(&self.buffer)?;
+                self.end()?;
                 return Ok(None);
             }
             self.fill(self.decoder.wants())?;
@@ -109,23 +112,87 @@ impl<R: Read> ArchiveReader<R> {
         }
     }
 
+    /// Nothing follows what is complete, and what it was compressed into is complete, too.
+    fn end(&mut self) -> Result<(), ReadError> {
+        let filled = self.fill(1)?;
+        self.decoder.accept(&self.buffer)?;
+        let fault = match filled {
+            Filled::CutOff => ArchiveFault::Truncated,
+            Filled::AsFarAsItGoes if self.source.has_more().map_err(ReadError::Io)? => ArchiveFault::AfterEnd,
+            Filled::AsFarAsItGoes => return Ok(()),
+        };
+        Err(ArchiveError { offset: self.decoder.offset(), height: None, fault }.into())
+    }
+
     /// Fills the buffer with `count` bytes, or what there still is.
-    fn fill(&mut self, count: usize) -> Result<(), ReadError> {
+    fn fill(&mut self, count: usize) -> Result<Filled, ReadError> {
         self.buffer.shrink_to(KEPT_BUFFER);
         let (offset, height) = (self.decoder.offset(), self.decoder.record_height());
-        match &mut self.source {
-            Source::Plain(source) => read_up_to(source, count, &mut self.buffer).map_err(ReadError::Io),
-            Source::Zstd(source) => match read_up_to(source, count, &mut self.buffer) {
-                // A frame that is cut off: the decoder of the body says what is missing.
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
-                // zstd's own errors have no code of the operating system.
-                Err(source) if source.raw_os_error().is_none() => {
-                    Err(ReadError::Compression { offset, height, source })
-                }
-                Err(error) => Err(ReadError::Io(error)),
-                Ok(()) => Ok(()),
-            },
+        let filled = match &mut self.source {
+            Source::Plain(source) => return plain(read_up_to(source, count, &mut self.buffer)),
+            Source::Zstd(source) => read_up_to(source, count, &mut self.buffer),
+        };
+        match filled {
+            // A frame that is cut off: the decoder of the body says what is missing.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Filled::CutOff),
+            // zstd's own errors have no code of the operating system.
+            Err(source) if source.raw_os_error().is_none() => Err(ReadError::Compression { offset, height, source }),
+            filled => plain(filled),
         }
+    }
+}
+
+fn plain(filled: io::Result<()>) -> Result<Filled, ReadError> {
+    filled.map(|()| Filled::AsFarAsItGoes).map_err(ReadError::Io)
+}
+
+/// How a buffer was filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Filled {
+    /// With what was wanted, or up to the end of the source.
+    AsFarAsItGoes,
+    /// The source ends within a compressed frame.
+    CutOff,
+}
+
+/// How many zstd frames there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Frames {
+    /// As many as the writer liked.
+    Any,
+    /// One, and nothing behind it.
+    One,
+}
+
+/// Where a body comes from.
+pub(super) enum Source<R: BufRead> {
+    Plain(R),
+    Zstd(Box<zstd::stream::read::Decoder<'static, R>>),
+}
+
+impl<R: BufRead> Source<R> {
+    /// # Errors
+    /// [`ReadError::Io`] if there is no memory for it.
+    pub(super) fn new(source: R, compression: Compression, frames: Frames) -> Result<Self, ReadError> {
+        if compression == Compression::None {
+            return Ok(Self::Plain(source));
+        }
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(source).map_err(ReadError::Io)?;
+        decoder.window_log_max(MAX_ZSTD_WINDOW_LOG).map_err(ReadError::Io)?;
+        let decoder = match frames {
+            Frames::Any => decoder,
+            Frames::One => decoder.single_frame(),
+        };
+        Ok(Self::Zstd(Box::new(decoder)))
+    }
+
+    /// Whether something is left behind what was read, decompressed or not.
+    fn has_more(&mut self) -> io::Result<bool> {
+        let source = match self {
+            Self::Plain(source) => source,
+            Self::Zstd(decoder) => decoder.get_mut(),
+        };
+        source.fill_buf().map(|left| !left.is_empty())
     }
 }
 

@@ -3,12 +3,12 @@
 use std::{
     fmt,
     io::{self, Write},
-    ops::{ControlFlow, RangeInclusive},
+    ops::{ControlFlow, Range, RangeInclusive},
 };
 
 use lapis_protocol_spec::{
     DecidedValue, Height, ValidatorSet,
-    archive::{Compression, EncodeError, Encoder, Header},
+    archive::{Compression, EncodeError, Encoder, Header, Index, IndexBuilder, IndexFault, SidecarPart},
 };
 use lapis_storage::{Reader, Store, StoreError};
 
@@ -70,6 +70,9 @@ pub enum WriteError {
         /// What is wrong with it.
         gap: Gap,
     },
+    /// The archive does not fit into an index.
+    #[error("the archive cannot have an index: {0}")]
+    Index(#[from] IndexFault),
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -131,24 +134,162 @@ pub fn write(
     sink: &mut dyn Write,
     observe: &mut dyn FnMut(&Written) -> ControlFlow<()>,
 ) -> Result<Written, WriteError> {
-    let start = header.encode();
-    sink.write_all(&start)?;
-    let mut writer = Writer { header, encoder: Encoder::new(header), out: Vec::new(), written: Written::default() };
-    writer.written.bytes = start.len() as u64;
-    for height in header.first()..=header.last() {
-        let reader = store.reader()?;
-        if !reader.has_height_whole(height)? {
-            return Err(WriteError::NotWhole { height, gap: gap(store, height) });
-        }
-        within_frame(header.compression(), sink, |sink| writer.height(&reader, height, sink))?;
-        writer.written.heights += 1;
-        if observe(&writer.written).is_break() {
-            return Err(WriteError::Interrupted);
-        }
+    Writer::new(header, sink).run(store, observe, &mut |_, _, _| Ok(()))
+}
+
+/// Writes an archive as [`write()`] does, and tells where in it what is.
+///
+/// Takes the memory of one item and of the index.
+///
+/// # Errors
+/// [`WriteError`]; what was written so far is then no archive. [`WriteError::Index`] before anything is written if the
+/// archive has more heights than an index.
+pub fn write_indexed(
+    store: &Store,
+    header: &Header,
+    sink: &mut dyn Write,
+    observe: &mut dyn FnMut(&Written) -> ControlFlow<()>,
+) -> Result<(Written, Index), WriteError> {
+    let mut builder = IndexBuilder::new(header)?;
+    let written = Writer::new(header, sink)
+        .run(store, observe, &mut |sets, decided, parts| builder.record(sets, decided, parts))?;
+    Ok((written, builder.finish()?))
+}
+
+/// Takes sets and value of each record, and the bytes of its parts as they are stored.
+type TakeRecord<'a> = dyn FnMut(Vec<ValidatorSet>, DecidedValue, &[u64]) -> Result<(), IndexFault> + 'a;
+
+struct Writer<'a> {
+    header: &'a Header,
+    encoder: Encoder,
+    sink: Counted<'a>,
+    /// What was encoded and is not written yet: one item.
+    out: Vec<u8>,
+    written: Written,
+}
+
+impl<'a> Writer<'a> {
+    fn new(header: &'a Header, sink: &'a mut dyn Write) -> Self {
+        let sink = Counted { sink, bytes: 0 };
+        Self { header, encoder: Encoder::new(header), sink, out: Vec::new(), written: Written::default() }
     }
-    within_frame(header.compression(), sink, |sink| writer.end(sink))?;
-    sink.flush()?;
-    Ok(writer.written)
+
+    fn run(
+        mut self,
+        store: &Store,
+        observe: &mut dyn FnMut(&Written) -> ControlFlow<()>,
+        take: &mut TakeRecord<'_>,
+    ) -> Result<Written, WriteError> {
+        let start = self.header.encode();
+        self.sink.write_all(&start)?;
+        self.written.bytes = start.len() as u64;
+        for height in self.header.first()..=self.header.last() {
+            let reader = store.reader()?;
+            if !reader.has_height_whole(height)? {
+                return Err(WriteError::NotWhole { height, gap: gap(store, height) });
+            }
+            self.height(&reader, height, take)?;
+            self.written.heights += 1;
+            if observe(&self.written).is_break() {
+                return Err(WriteError::Interrupted);
+            }
+        }
+        self.end()?;
+        self.sink.flush()?;
+        Ok(self.written)
+    }
+
+    /// Writes the record of `height`, part by part.
+    fn height(&mut self, reader: &Reader, height: Height, take: &mut TakeRecord<'_>) -> Result<(), WriteError> {
+        let decided = reader.decided_value(height)?.ok_or_else(|| missing(height))?;
+        let sets = self.sets(reader, &decided)?;
+        let mut parts = vec![self.part(|body| body.payload_part(reader, &sets, &decided))?];
+        for part in SidecarPart::all(decided.value.blob_count()) {
+            parts.push(self.part(|body| body.sidecar_part(reader, height, part.indices()))?);
+        }
+        Ok(take(sets, decided, &parts)?)
+    }
+
+    /// Writes one part of a record; the bytes that it takes as it is stored.
+    fn part(&mut self, write: impl FnOnce(&mut Body<'_>) -> Result<(), WriteError>) -> Result<u64, WriteError> {
+        let before = self.sink.bytes;
+        let Self { encoder, sink, out, written, .. } = self;
+        within_frame(self.header.compression(), sink, |sink| write(&mut Body { encoder, sink, out, written }))?;
+        Ok(self.sink.bytes.saturating_sub(before))
+    }
+
+    /// The sets that become known with `decided`.
+    fn sets(&self, reader: &Reader, decided: &DecidedValue) -> Result<Vec<ValidatorSet>, WriteError> {
+        let value = &decided.value;
+        let mut sets = Vec::new();
+        if value.height == self.header.first() {
+            sets.push(reader.validator_set(&value.validators_root)?.ok_or_else(|| missing(value.height))?);
+        }
+        if value.next_validators_root != value.validators_root {
+            match reader.validator_set(&value.next_validators_root)? {
+                Some(set) => sets.push(set),
+                // The tip's successor may not have been fetched yet: nothing was signed by it.
+                None if value.height == self.header.last() => {}
+                None => return Err(missing(value.height)),
+            }
+        }
+        Ok(sets)
+    }
+
+    fn end(&mut self) -> Result<(), WriteError> {
+        let height = self.header.last();
+        self.encoder.finish(&mut self.out).map_err(|source| WriteError::Encode { height, source })?;
+        let Self { encoder, sink, out, written, .. } = self;
+        within_frame(self.header.compression(), sink, |sink| Body { encoder, sink, out, written }.write_out())
+    }
+}
+
+fn missing(height: Height) -> WriteError {
+    WriteError::NotWhole { height, gap: Gap::Missing }
+}
+
+/// What goes into one compressed frame.
+struct Body<'a> {
+    encoder: &'a mut Encoder,
+    sink: &'a mut dyn Write,
+    out: &'a mut Vec<u8>,
+    written: &'a mut Written,
+}
+
+impl Body<'_> {
+    fn payload_part(
+        &mut self,
+        reader: &Reader,
+        sets: &[ValidatorSet],
+        decided: &DecidedValue,
+    ) -> Result<(), WriteError> {
+        let height = decided.value.height;
+        let encode = |source| WriteError::Encode { height, source };
+        let payload_bytes = reader.payload_size(height)?.ok_or_else(|| missing(height))?;
+        let payload_bytes = usize::try_from(payload_bytes).map_err(|_| missing(height))?;
+        self.encoder.height(sets, decided, payload_bytes, self.out).map_err(encode)?;
+        self.write_out()?;
+        let written = reader.with_payload(height, |pieces| self.encoder.payload(pieces, self.out))?;
+        written.ok_or_else(|| missing(height))?.map_err(encode)?;
+        self.write_out()
+    }
+
+    fn sidecar_part(&mut self, reader: &Reader, height: Height, indices: Range<u64>) -> Result<(), WriteError> {
+        for index in indices {
+            let written = reader.with_sidecar(height, index, |pieces| self.encoder.sidecar(pieces, self.out))?;
+            written.ok_or_else(|| missing(height))?.map_err(|source| WriteError::Encode { height, source })?;
+            self.write_out()?;
+            self.written.blobs += 1;
+        }
+        Ok(())
+    }
+
+    fn write_out(&mut self) -> Result<(), WriteError> {
+        self.sink.write_all(self.out)?;
+        self.written.bytes += self.out.len() as u64;
+        self.out.clear();
+        Ok(())
+    }
 }
 
 /// Gives `body` a sink of one compressed frame.
@@ -168,65 +309,20 @@ fn within_frame(
     }
 }
 
-struct Writer<'a> {
-    header: &'a Header,
-    encoder: Encoder,
-    /// What was encoded and is not written yet: one item.
-    out: Vec<u8>,
-    written: Written,
+/// Counts the bytes of an archive as they are stored.
+struct Counted<'a> {
+    sink: &'a mut dyn Write,
+    bytes: u64,
 }
 
-impl Writer<'_> {
-    fn height(&mut self, reader: &Reader, height: Height, sink: &mut dyn Write) -> Result<(), WriteError> {
-        let missing = || WriteError::NotWhole { height, gap: Gap::Missing };
-        let encode = |source| WriteError::Encode { height, source };
-        let decided = reader.decided_value(height)?.ok_or_else(missing)?;
-        let sets = self.sets(reader, &decided)?;
-        let payload_bytes = reader.payload_size(height)?.ok_or_else(missing)?;
-        let payload_bytes = usize::try_from(payload_bytes).map_err(|_| missing())?;
-        self.encoder.height(&sets, &decided, payload_bytes, &mut self.out).map_err(encode)?;
-        self.write_out(sink)?;
-        let written = reader.with_payload(height, |pieces| self.encoder.payload(pieces, &mut self.out))?;
-        written.ok_or_else(missing)?.map_err(encode)?;
-        self.write_out(sink)?;
-        for index in 0..decided.value.blob_count() as u64 {
-            let written = reader.with_sidecar(height, index, |pieces| self.encoder.sidecar(pieces, &mut self.out))?;
-            written.ok_or_else(missing)?.map_err(encode)?;
-            self.write_out(sink)?;
-            self.written.blobs += 1;
-        }
-        Ok(())
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.sink.write(bytes)?;
+        self.bytes = self.bytes.saturating_add(written as u64);
+        Ok(written)
     }
 
-    /// The sets that become known with `decided`.
-    fn sets(&self, reader: &Reader, decided: &DecidedValue) -> Result<Vec<ValidatorSet>, WriteError> {
-        let value = &decided.value;
-        let missing = || WriteError::NotWhole { height: value.height, gap: Gap::Missing };
-        let mut sets = Vec::new();
-        if value.height == self.header.first() {
-            sets.push(reader.validator_set(&value.validators_root)?.ok_or_else(missing)?);
-        }
-        if value.next_validators_root != value.validators_root {
-            match reader.validator_set(&value.next_validators_root)? {
-                Some(set) => sets.push(set),
-                // The tip's successor may not have been fetched yet: nothing was signed by it.
-                None if value.height == self.header.last() => {}
-                None => return Err(missing()),
-            }
-        }
-        Ok(sets)
-    }
-
-    fn end(&mut self, sink: &mut dyn Write) -> Result<(), WriteError> {
-        let height = self.header.last();
-        self.encoder.finish(&mut self.out).map_err(|source| WriteError::Encode { height, source })?;
-        self.write_out(sink)
-    }
-
-    fn write_out(&mut self, sink: &mut dyn Write) -> Result<(), WriteError> {
-        sink.write_all(&self.out)?;
-        self.written.bytes += self.out.len() as u64;
-        self.out.clear();
-        Ok(())
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
     }
 }

@@ -7,7 +7,10 @@ use clap_complete::Shell;
 use lapis_protocol_spec::MAX_BLOBS_PER_BLOCK;
 use libp2p::Multiaddr;
 
-use super::store_args::{DbCommand, ExportArgs, ImportArgs, VerifyArgs};
+use super::{
+    fetch::FetchArgs,
+    store_args::{DbCommand, ExportArgs, ImportArgs, VerifyArgs},
+};
 use crate::{
     config::{EngineKind, Origin},
     devnet::MAX_VALIDATORS,
@@ -38,6 +41,8 @@ pub enum Command {
     Run(RunArgs),
     /// Ask a running node how it is
     Status(StatusArgs),
+    /// Get blobs from one peer, without a node
+    Fetch(FetchArgs),
     /// Write a range of whole heights into an archive
     Export(ExportArgs),
     /// Take over what an archive holds, verified like everything else

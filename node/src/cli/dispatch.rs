@@ -8,7 +8,7 @@ use tokio::runtime;
 
 use super::{
     Cli, CliError, Command, CompletionsArgs, ConfigCommand, DbCommand, DirArgs, InitArgs, KeyCommand, StatusArgs, db,
-    export, import, launch, preflight, status, verify,
+    export, fetch, import, launch, preflight, status, verify,
 };
 use crate::{config::template, data_dir::DataDir};
 
@@ -22,6 +22,7 @@ pub fn dispatch(cli: Cli, matches: &ArgMatches) -> Result<(), CliError> {
         Command::Init(args) => init(&args),
         Command::Run(args) => launch::run(&args, matches.subcommand_matches("run")),
         Command::Status(args) => ask_status(args),
+        Command::Fetch(args) => fetch::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Verify(args) => verify::run(&args),

@@ -52,6 +52,7 @@ pub(super) fn run(args: &RunArgs, matches: Option<&ArgMatches>) -> Result<(), Cl
         store_path: dir.store_path(),
         kzg,
         source: Source::Follow,
+        archives: Vec::new(),
     };
     with_runtime(|stop| async move {
         let node = Node::start(options, stop).await.map_err(start_error)?;
@@ -118,7 +119,8 @@ fn runtime() -> io::Result<Runtime> {
 fn start_error(error: StartError) -> CliError {
     match error {
         StartError::Network(_) | StartError::Http(_) | StartError::Open { .. } => CliError::bad_input(error),
-        StartError::Store(_)
+        StartError::Archive(_)
+        | StartError::Store(_)
         | StartError::EngineHead(_)
         | StartError::NoImportedBlock(_)
         | StartError::ImportedBlock(_) => CliError::failed(error),

@@ -8,6 +8,7 @@ mod db;
 mod dispatch;
 mod error;
 mod export;
+mod fetch;
 mod import;
 mod launch;
 mod offline;
@@ -30,6 +31,7 @@ pub use self::{
     },
     dispatch::dispatch,
     error::{CliError, one_line},
+    fetch::FetchArgs,
     preflight::{Preflight, preflight},
     store_args::{DbCommand, ExportArgs, HeightSpan, ImportArgs, Packing, StatsArgs, VerifyArgs},
 };

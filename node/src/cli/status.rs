@@ -8,7 +8,7 @@ use super::{
     CliError, StatusArgs,
     dispatch::{print, table},
 };
-use crate::status::NodeStatus;
+use crate::status::{ArchiverStatus, NodeStatus};
 
 /// Longest wait for an answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -131,12 +131,19 @@ fn for_people(status: &NodeStatus) -> String {
         ("payloads from", status.earliest_payload_height.to_string()),
         ("blobs from", status.earliest_blob_height.to_string()),
         ("engine", format!("{}, {}", status.engine.name, status.engine.state)),
+        ("archiver", status.archiver.as_ref().map_or_else(|| "none".to_owned(), archiver)),
         ("buffered", bytes(status.buffered_bytes)),
         ("received", bytes(sync.bytes_in)),
         ("sent", bytes(sync.bytes_out)),
         ("blobs verified", format!("{} ({} faulty)", sync.verified_blobs, sync.faulty_blobs)),
         ("blobs per second", sync.blobs_per_second.to_string()),
     ])
+}
+
+fn archiver(archiver: &ArchiverStatus) -> String {
+    let ArchiverStatus { location, pending_heights, failure, failures, .. } = archiver;
+    let trouble = failure.as_ref().map(|failure| format!("; {failures} attempts failed, the last one at {failure}"));
+    format!("{location}, {pending_heights} heights pending{}", trouble.unwrap_or_default())
 }
 
 fn bytes(count: u64) -> String {

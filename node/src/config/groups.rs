@@ -16,6 +16,7 @@ use super::{
     declare::{configuration, group},
     setting::{Raw, Setting, choice},
 };
+use crate::object_archive::Location;
 
 /// Port of the network, TCP and UDP.
 const NETWORK_PORT: u16 = 9650;
@@ -49,6 +50,8 @@ configuration! {
         pub storage: StorageConfig,
         /// How long data is kept.
         pub retention: RetentionConfig,
+        /// Copies of old heights in an object store.
+        pub archive: ArchiveConfig,
         /// Where payloads go.
         pub engine: EngineConfig,
         /// Metrics, health and status over HTTP.
@@ -169,6 +172,35 @@ group! {
         /// with all their blobs, so that a node that joins late needs an archive among its peers. "without-blobs":
         /// they are imported without.
         pub below_floor: BelowFloor = BelowFloor::RequireBlobs,
+        /// When blobs that need not be kept any more are deleted. "after-import": once the engine has their heights.
+        /// "after-archive": once they are in the archive too, which archive.upload_to names.
+        pub prune: PrunePolicy = PrunePolicy::AfterImport,
+    }
+}
+
+group! {
+    /// Copies of old heights in an object store: a directory ("file:///var/lib/archive"), or an S3-compatible service
+    /// ("s3://bucket/prefix"). Credentials for S3 come from the environment (AWS_ACCESS_KEY_ID,
+    /// AWS_SECRET_ACCESS_KEY) or from the role of the machine.
+    pub struct ArchiveConfig {
+        /// Where this node writes archives of all heights that are complete. One node per place is enough.
+        pub upload_to: Option<Location> = None,
+        /// Where heights are fetched from that no peer has. What comes from there is verified like everything else.
+        pub fetch_from: Vec<Location> = Vec::new(),
+        /// Heights of one archive, at most 64. The heights since the last full one wait.
+        pub heights_per_file: NonZeroU64 = nonzero!(NonZeroU64, 32),
+        /// How archives are compressed: "zstd" or "none".
+        pub compression: ArchiveCompression = ArchiveCompression::Zstd,
+        /// How often the places of fetch_from are looked through for new archives.
+        pub refresh: Duration = Duration::from_secs(60),
+        /// Longest time of one request to the object store: up to 8 MiB.
+        pub timeout: Duration = Duration::from_secs(60),
+        /// URL of the S3 service; that of AWS if it is not set.
+        pub s3_endpoint: Option<String> = None,
+        /// Region of the bucket; what the environment says if it is not set.
+        pub s3_region: Option<String> = None,
+        /// Whether the S3 service may be reached without TLS.
+        pub s3_allow_http: bool = false,
     }
 }
 
@@ -234,6 +266,24 @@ pub enum BelowFloor {
     WithoutBlobs,
 }
 
+/// When blobs beyond their retention are deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PrunePolicy {
+    /// Once they are imported.
+    AfterImport,
+    /// Once they are imported and archived.
+    AfterArchive,
+}
+
+/// How archives are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ArchiveCompression {
+    /// Not at all.
+    None,
+    /// With zstd.
+    Zstd,
+}
+
 /// Where payloads go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum EngineKind {
@@ -267,6 +317,8 @@ pub enum BlobRetention {
 
 choice!(Pacing, "\"adaptive\" or \"fixed\"");
 choice!(BelowFloor, "\"require-blobs\" or \"without-blobs\"");
+choice!(PrunePolicy, "\"after-import\" or \"after-archive\"");
+choice!(ArchiveCompression, "\"zstd\" or \"none\"");
 choice!(EngineKind, "\"embedded\" or \"none\"");
 choice!(LogFormat, "\"pretty\", \"json\" or \"logfmt\"");
 

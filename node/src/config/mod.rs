@@ -25,8 +25,9 @@ pub use bytesize::ByteSize;
 pub use self::{
     declare::{GroupInfo, Key},
     groups::{
-        BelowFloor, BlobRetention, Config, EngineConfig, EngineKind, HttpConfig, LimitsConfig, LogConfig, LogFormat,
-        NetworkConfig, Pacing, RetentionConfig, StorageConfig, SyncConfig, TrustedSetupConfig, VerifyConfig,
+        ArchiveCompression, ArchiveConfig, BelowFloor, BlobRetention, Config, EngineConfig, EngineKind, HttpConfig,
+        LimitsConfig, LogConfig, LogFormat, NetworkConfig, Pacing, PrunePolicy, RetentionConfig, StorageConfig,
+        SyncConfig, TrustedSetupConfig, VerifyConfig,
     },
     layers::{ConfigError, Layers, Loaded, Origin},
     rules::Broken,

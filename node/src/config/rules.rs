@@ -3,11 +3,17 @@
 use std::num::NonZeroU32;
 
 use bytesize::ByteSize;
-use lapis_protocol_spec::{BYTES_PER_BLOB, Genesis, MAX_PAYLOAD_BYTES};
+use lapis_protocol_spec::{BYTES_PER_BLOB, Genesis, MAX_PAYLOAD_BYTES, archive::MAX_INDEX_HEIGHTS};
 use libp2p::{Multiaddr, multiaddr::Protocol};
 
-use super::{BlobRetention, Config, LimitsConfig, NetworkConfig, StorageConfig, SyncConfig, VerifyConfig};
-use crate::telemetry;
+use super::{
+    ArchiveConfig, BlobRetention, Config, LimitsConfig, NetworkConfig, PrunePolicy, StorageConfig, SyncConfig,
+    VerifyConfig,
+};
+use crate::{
+    object_archive::{MAX_PARTS, TRANSFER_BYTES},
+    telemetry,
+};
 
 /// A sidecar (a blob, its place, its commitment and its proof) in whole KiB, the unit of the limiter.
 const SIDECAR: ByteSize = ByteSize((BYTES_PER_BLOB as u64 + 112).next_multiple_of(1024));
@@ -15,6 +21,8 @@ const SIDECAR: ByteSize = ByteSize((BYTES_PER_BLOB as u64 + 112).next_multiple_o
 const MAX_THREADS: usize = 1024;
 /// Most blobs of a batch: splitting a larger one to find a culprit would take seconds.
 const MAX_BATCH: usize = 1024;
+/// Most bytes of one archive: what can be uploaded in parts, with room for payloads.
+const MAX_ARCHIVE_BYTES: ByteSize = ByteSize(MAX_PARTS * TRANSFER_BYTES as u64 / 2);
 /// Least cache that the database works with.
 const MIN_CACHE: ByteSize = ByteSize::mib(1);
 
@@ -38,6 +46,11 @@ pub(super) fn check(config: &Config) -> Outcome {
     sync(&config.sync)?;
     verify(&config.verify)?;
     storage(&config.storage)?;
+    archive(&config.archive)?;
+    if config.retention.prune == PrunePolicy::AfterArchive && config.archive.upload_to.is_none() {
+        let reason = "\"after-archive\" needs archive.upload_to: without an archive nothing would ever be pruned";
+        return Err(broken("retention", "prune", reason));
+    }
     let filter = telemetry::check_filter(&config.log.filter);
     filter.map_err(|error| broken("log", "filter", format!("it is not a log filter ({error})")))?;
     let setup = &config.trusted_setup;
@@ -58,6 +71,12 @@ pub(super) fn check_against(config: &Config, genesis: &Genesis) -> Outcome {
         return Err(broken("retention", "blob_heights", reason));
     }
     let height = ByteSize(genesis.max_blobs_per_block.saturating_mul(SIDECAR.as_u64()));
+    let heights = MAX_ARCHIVE_BYTES.as_u64() / height.as_u64().max(1);
+    if config.archive.heights_per_file.get() > heights {
+        let reason =
+            format!("with the blobs of this chain it must be at most {heights}, so that an archive can be uploaded");
+        return Err(broken("archive", "heights_per_file", reason));
+    }
     at_least("storage", "undecided_cap", config.storage.undecided_cap, height, "the blobs of one height")
 }
 
@@ -111,6 +130,19 @@ fn verify(config: &VerifyConfig) -> Outcome {
 
 fn storage(config: &StorageConfig) -> Outcome {
     at_least("storage", "cache", config.cache, MIN_CACHE, "the least that the database works with")
+}
+
+fn archive(config: &ArchiveConfig) -> Outcome {
+    if config.heights_per_file.get() > MAX_INDEX_HEIGHTS {
+        let reason = format!("it must be at most {MAX_INDEX_HEIGHTS}");
+        return Err(broken("archive", "heights_per_file", reason));
+    }
+    let plain = config.s3_endpoint.as_ref().is_some_and(|url| url.starts_with("http://"));
+    if plain && !config.s3_allow_http {
+        let reason = "it is not https; set archive.s3_allow_http if that is meant";
+        return Err(broken("archive", "s3_endpoint", reason));
+    }
+    Ok(())
 }
 
 fn at_most(key: &'static str, value: usize, limit: usize) -> Outcome {

@@ -12,6 +12,8 @@ use bytesize::ByteSize;
 use lapis_protocol_spec::Bytes32;
 use libp2p::{Multiaddr, PeerId};
 
+use crate::object_archive::Location;
+
 /// Longest time that can be set: sums of times and instants stay far from overflow.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -234,6 +236,30 @@ impl Setting for String {
     }
 }
 
+impl Setting for Option<String> {
+    const SHAPE: &'static str = "a text";
+
+    fn read(raw: &Raw) -> Result<Self, Raw> {
+        from_text(raw, |text| (!text.is_empty()).then(|| Some(text.to_owned())))
+    }
+
+    fn to_toml(&self) -> Option<String> {
+        self.as_deref().map(quoted)
+    }
+}
+
+impl Setting for Option<Location> {
+    const SHAPE: &'static str = "a place such as \"file:///var/lib/archive\" or \"s3://bucket/prefix\"";
+
+    fn read(raw: &Raw) -> Result<Self, Raw> {
+        from_text(raw, |text| text.parse().ok().map(Some))
+    }
+
+    fn to_toml(&self) -> Option<String> {
+        self.as_ref().map(|location| quoted(&location.to_string()))
+    }
+}
+
 impl Setting for Option<PathBuf> {
     const SHAPE: &'static str = "the path of a file";
 
@@ -277,6 +303,7 @@ macro_rules! lists {
 }
 
 lists! {
+    Location: "a list of places such as [\"file:///var/lib/archive\", \"s3://bucket/prefix\"]",
     Multiaddr: "a list of multiaddrs such as [\"/ip4/127.0.0.1/tcp/9650\"]",
     PeerId: "a list of peer ids such as [\"12D3KooWHwbK2hPYc4TJZ2gWjLXdCVy93w1c3eyjPsLcsqa9tKZ2\"]",
 }

@@ -101,6 +101,7 @@ impl Network {
             store_path: dir.store_path(),
             kzg: Arc::clone(&self.kzg),
             source,
+            archives: Vec::new(),
         };
         let node = Node::start(options, self.stop.child_token()).await?;
         let handle = node.handle();

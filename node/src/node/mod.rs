@@ -1,6 +1,8 @@
 //! A node put together: store, network, sync, import, pruning and HTTP, started in order and stopped in order.
 
+mod archives;
 mod catch_up;
+mod engine;
 mod report;
 mod settings;
 
@@ -15,26 +17,28 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 pub use self::settings::{SetupError, load_kzg};
-use self::{catch_up::CatchUpLog, report::Reporter};
+use self::{
+    archives::Archives,
+    catch_up::CatchUpLog,
+    report::{Reporter, Views},
+};
 use crate::{
     chain::Chain,
-    config::{Config, EngineKind},
-    execution::{
-        Embedded, ExecutionEngine, ForkSchedule, Head, HeadFormatError, ImportBlock, ImportFault, NoEngine,
-        embedded::head_at,
-    },
+    config::Config,
+    execution::{ExecutionEngine, HeadFormatError, ImportFault},
     feed::WatermarkFeed,
     http,
     import::{ImportState, Importer},
     local::LocalSource,
     metrics::Metrics,
+    object_archive::ObjectError,
     prune::Pruner,
     repair::{RepairRequests, Repaired, Repairer},
     serve::{LateProvider, StoreProvider},
     shutdown::{Stage, Supervisor, TaskFailure},
     source::SourceCommands,
     status::{NodeStatus, PeerView},
-    sync::{SyncEngine, SyncParts, SyncView},
+    sync::{SyncEngine, SyncParts, SyncView, archive::Archive},
 };
 
 /// How long a stop may take before what still runs is abandoned. Everything acknowledged is on disk by then.
@@ -64,6 +68,8 @@ pub struct NodeOptions {
     pub kzg: Arc<Kzg>,
     /// Where decided values come from.
     pub source: Source,
+    /// Archives that sync may ask, beside peers.
+    pub archives: Vec<Arc<dyn Archive>>,
 }
 
 /// Why a node does not start.
@@ -83,6 +89,9 @@ pub enum StartError {
         /// Why.
         source: OpenError,
     },
+    /// A place for archives cannot be used.
+    #[error("{0}")]
+    Archive(#[from] ObjectError),
     /// The store cannot be read.
     #[error("the store cannot be read: {0}")]
     Store(#[from] StoreError),
@@ -177,6 +186,7 @@ struct Parts {
     events: Events,
     store: Store,
     feed: WatermarkFeed,
+    archives: Archives,
     repairs: RepairRequests,
     repairer: Repairer,
     repaired: Repaired,
@@ -200,10 +210,11 @@ impl Parts {
             Service::new(network_config, &options.keypair, *chain.id(), provider.clone(), &mut registry)?;
         service.bind().await?;
         let store = existing.map_or_else(|| open_store(&options), Ok)?;
+        let archives = Archives::open(&options.config.archive, options.chain.id())?;
         let feed = WatermarkFeed::new(store.clone());
         let (repairer, repairs, repaired) = Repairer::new(store.clone(), feed.clone(), metrics.clone());
         provider.set(StoreProvider::new(store.clone(), repairs.clone()));
-        let engine = engine(&options, &store)?;
+        let engine = engine::engine(&options, &store)?;
         Ok(Self {
             options,
             registry,
@@ -214,6 +225,7 @@ impl Parts {
             events,
             store,
             feed,
+            archives,
             repairs,
             repairer,
             repaired,
@@ -243,35 +255,17 @@ impl Parts {
 
     /// Starts the tasks, outermost first.
     fn spawn(
-        self,
+        mut self,
         mut supervisor: Supervisor,
         status: watch::Sender<NodeStatus>,
         peers: watch::Sender<Vec<PeerView>>,
         peers_view: watch::Receiver<Vec<PeerView>>,
         handle: &NodeHandle,
     ) -> Supervisor {
+        self.options.archives.extend(self.archives.sources());
+        let refresh = self.options.config.archive.refresh;
         let (sync_view, sync) = watch::channel(SyncView::default());
         let (import_state, import) = watch::channel(ImportState::default());
-        let reporter = Reporter {
-            chain: self.options.chain.clone(),
-            store: self.store.clone(),
-            feed: self.feed.clone(),
-            network: self.network.clone(),
-            metrics: self.metrics.clone(),
-            engine: self.engine.name(),
-            sync,
-            import,
-            status,
-            peers,
-            traffic: (0, 0),
-            catch_up: CatchUpLog::default(),
-        };
-        let views = http::Views { registry: Arc::new(self.registry), status: handle.status.clone(), peers: peers_view };
-        supervisor.spawn(Stage::Outside, "network", |stop| self.service.run(stop));
-        if let Some(http) = self.http {
-            supervisor.spawn(Stage::Outside, "http", |stop| http.serve(views, stop));
-        }
-        supervisor.spawn(Stage::Outside, "report", |stop| reporter.run(stop));
         let inner = Inner {
             options: self.options,
             metrics: self.metrics,
@@ -279,8 +273,22 @@ impl Parts {
             store: self.store,
             feed: self.feed,
         };
-        inner.spawn_work(&mut supervisor, self.engine, (self.repairer, self.repairs), import_state);
-        inner.spawn_intake(&mut supervisor, self.events, self.repaired, sync_view);
+        let (archiver, archiver_view) = self.archives.archiver(&inner, &handle.peer_id, self.repairs.clone()).unzip();
+        let views = Views { sync, import, archiver: archiver_view };
+        let reporter = inner.reporter(self.engine.name(), views, status, peers);
+        let pages = http::Views { registry: Arc::new(self.registry), status: handle.status.clone(), peers: peers_view };
+        supervisor.spawn(Stage::Outside, "network", |stop| self.service.run(stop));
+        if let Some(http) = self.http {
+            supervisor.spawn(Stage::Outside, "http", |stop| http.serve(pages, stop));
+        }
+        supervisor.spawn(Stage::Outside, "report", |stop| reporter.run(stop));
+        inner.spawn_work(&mut supervisor, self.engine, (self.repairer, self.repairs.clone()), import_state);
+        if let Some(archiver) = archiver {
+            supervisor.spawn(Stage::Work, "archiver", |stop| archiver.run(stop));
+        }
+        let archives = self.archives;
+        supervisor.spawn(Stage::Intake, "archives", |stop| archives.look(refresh, stop));
+        inner.spawn_intake(&mut supervisor, self.events, (self.repairs, self.repaired), sync_view);
         supervisor
     }
 }
@@ -295,6 +303,28 @@ struct Inner {
 }
 
 impl Inner {
+    fn reporter(
+        &self,
+        engine: &'static str,
+        views: Views,
+        status: watch::Sender<NodeStatus>,
+        peers: watch::Sender<Vec<PeerView>>,
+    ) -> Reporter {
+        Reporter {
+            chain: self.options.chain.clone(),
+            store: self.store.clone(),
+            feed: self.feed.clone(),
+            network: self.network.clone(),
+            metrics: self.metrics.clone(),
+            engine,
+            views,
+            status,
+            peers,
+            traffic: (0, 0),
+            catch_up: CatchUpLog::default(),
+        }
+    }
+
     /// Tasks that finish what is under way: import, repair, pruning.
     fn spawn_work(
         &self,
@@ -322,7 +352,7 @@ impl Inner {
         self,
         supervisor: &mut Supervisor,
         events: Events,
-        repaired: Repaired,
+        (repairs, repaired): (RepairRequests, Repaired),
         view: watch::Sender<SyncView>,
     ) {
         let Self { options, metrics, network, store, feed } = self;
@@ -332,10 +362,10 @@ impl Inner {
             let local = LocalSource { commands, store, feed, network: network.clone(), metrics: metrics.clone() };
             supervisor.spawn(Stage::Intake, "source", |stop| local.run(stop));
         }
-        let (chain, kzg) = (options.chain, options.kzg);
+        let (chain, kzg, archives) = (options.chain, options.kzg, options.archives);
         let sync = SyncEngine::new(
             sync_config,
-            SyncParts { chain, store, network, events, kzg, feed, repaired, metrics, view },
+            SyncParts { chain, store, network, events, kzg, archives, feed, repairs, repaired, metrics, view },
         );
         supervisor.spawn(Stage::Intake, "sync", |stop| sync.run(stop));
     }
@@ -345,33 +375,4 @@ fn open_store(options: &NodeOptions) -> Result<Store, StartError> {
     let path = &options.store_path;
     let opened = Store::open(path, options.chain.genesis(), settings::store(&options.config));
     opened.map_err(|source| StartError::Open { path: path.clone(), source })
-}
-
-/// The configured engine, at the head that the store kept for it.
-fn engine(options: &NodeOptions, store: &Store) -> Result<Box<dyn ExecutionEngine>, StartError> {
-    Ok(match options.config.engine.kind {
-        EngineKind::None => Box::new(NoEngine),
-        EngineKind::Embedded => {
-            let kept = store.engine_head()?.map(|bytes| Head::from_bytes(&bytes)).transpose()?;
-            let imported = store.watermarks().imported;
-            // A node that ran without an engine meanwhile has moved on from what this one kept.
-            let head = match kept.filter(|head| head.height == imported) {
-                Some(head) => head,
-                None => first_head(&options.chain, store)?,
-            };
-            Box::new(Embedded::new(head))
-        }
-    })
-}
-
-/// Where the embedded engine starts that has kept nothing yet: at genesis, or at what another engine imported last.
-fn first_head(chain: &Chain, store: &Store) -> Result<Head, StartError> {
-    let genesis = chain.genesis();
-    let imported = store.watermarks().imported;
-    if imported == 0 {
-        return Ok(Head::genesis(genesis.execution_block_hash.0.into(), genesis.genesis_time));
-    }
-    let found = store.get_for_import(imported)?.ok_or(StartError::NoImportedBlock(imported))?;
-    let block = ImportBlock::new(&found.decided.value, &found.payload, ForkSchedule::from(genesis));
-    Ok(head_at(&block.map_err(|_| StartError::NoImportedBlock(imported))?)?)
 }

@@ -2,23 +2,30 @@
 
 use std::{
     convert::Infallible,
+    ops::Range,
     time::{Duration, Instant},
 };
 
 use lapis_p2p::{self as network, Handle, PeerInfo};
-use lapis_protocol_spec::Status;
+use lapis_protocol_spec::{Height, Status};
 use lapis_storage::{Store, Watermarks};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::catch_up::{CatchUpLog, Line, Position};
+use super::{
+    archives::ArchiverView,
+    catch_up::{CatchUpLog, Line, Position},
+};
 use crate::{
     chain::Chain,
     feed::WatermarkFeed,
     import::ImportState,
     metrics::Metrics,
-    status::{Direction, NodeStatus, PeerClaims, PeerView, Stall, StallReason},
-    sync::{SyncView, scheduler::Blocked},
+    status::{ArchivesStatus, Direction, NodeStatus, PeerClaims, PeerView, Stall, StallReason},
+    sync::{
+        SyncView,
+        scheduler::{Blocked, Mend},
+    },
 };
 
 /// How often the views are renewed, beside every movement of a watermark.
@@ -34,13 +41,20 @@ pub(super) struct Reporter {
     pub(super) network: Handle,
     pub(super) metrics: Metrics,
     pub(super) engine: &'static str,
-    pub(super) sync: watch::Receiver<SyncView>,
-    pub(super) import: watch::Receiver<ImportState>,
+    pub(super) views: Views,
     pub(super) status: watch::Sender<NodeStatus>,
     pub(super) peers: watch::Sender<Vec<PeerView>>,
     /// Bytes received and sent in exchanges with the peers that are known now.
     pub(super) traffic: (u64, u64),
     pub(super) catch_up: CatchUpLog,
+}
+
+/// What the stages tell of themselves.
+pub(super) struct Views {
+    pub(super) sync: watch::Receiver<SyncView>,
+    pub(super) import: watch::Receiver<ImportState>,
+    /// `None` if this node does not archive.
+    pub(super) archiver: Option<ArchiverView>,
 }
 
 /// Verified blobs at a moment, for a rate.
@@ -109,10 +123,9 @@ impl Reporter {
     }
 
     fn renew_status(&mut self, marks: Watermarks, blobs_per_second: u64, uptime: Duration) {
-        let sync = self.sync.borrow().clone();
-        let import = self.import.borrow().clone();
-        let stall =
-            import_stall(&import).or_else(|| sync.stall.as_ref().map(|blocked| sync_stall(blocked, sync.verifying)));
+        let sync = self.views.sync.borrow().clone();
+        let import = self.views.import.borrow().clone();
+        let stall = import_stall(&import).or_else(|| sync.stall.as_ref().map(|blocked| sync_stall(blocked, &sync)));
         self.metrics.sync.stalled(stall.as_ref());
         let (bytes_in, bytes_out) = self.traffic;
         self.log_catch_up(marks, &sync);
@@ -129,11 +142,18 @@ impl Reporter {
             status.target_height = sync.target;
             status.peers = sync.peers;
             status.buffered_bytes = sync.buffered_bytes;
+            status.archiver = self.views.archiver.as_ref().map(ArchiverView::status);
             status.engine.name = self.engine.to_owned();
             status.engine.state = engine_state(&import);
             status.sync.blobs_per_second = blobs_per_second;
             status.sync.verified_blobs = self.metrics.pipeline.verified_blobs();
             status.sync.faulty_blobs = self.metrics.pipeline.faulty_blobs();
+            status.sync.archives = ArchivesStatus {
+                count: sync.archives,
+                values: self.metrics.sync.values_from_archives(),
+                items: self.metrics.pipeline.archived_items(),
+                faults: self.metrics.sync.archive_faults(),
+            };
             status.sync.bytes_in = bytes_in;
             status.sync.bytes_out = bytes_out;
             status.not_ready = not_ready(behind, sync.peers, stall.as_ref());
@@ -211,22 +231,35 @@ fn import_stall(state: &ImportState) -> Option<Stall> {
     Some(Stall::new(reason, engine_state(state)))
 }
 
-fn sync_stall(blocked: &Blocked, verifying: bool) -> Stall {
+fn sync_stall(blocked: &Blocked, sync: &SyncView) -> Stall {
+    let span = |heights: &Range<Height>| format!("{}..{}", heights.start, heights.end.saturating_sub(1));
     match blocked {
         Blocked::NoPeers => Stall::new(StallReason::NoPeers, "no peer of this chain is connected"),
-        Blocked::NoPeerHas(heights) => {
-            let detail = format!("no peer has {}..{}", heights.start, heights.end.saturating_sub(1));
-            Stall::new(StallReason::NoPeerHasData, detail)
+        Blocked::NobodyHas(heights) => {
+            let who = if sync.archives == 0 { "no peer has" } else { "no peer and no archive has" };
+            Stall::new(StallReason::NoPeerHasData, format!("{who} {}", span(heights)))
         }
         Blocked::PeersBusy(heights) => {
-            let detail = format!("peers that have {}..{} do not deliver", heights.start, heights.end.saturating_sub(1));
+            let detail = format!("peers that have {} do not deliver", span(heights));
             Stall::new(StallReason::RateLimitedByPeers, detail)
         }
-        Blocked::BufferFull if verifying => {
+        Blocked::ArchivesBusy(heights) => {
+            let detail = format!("no peer has {}, and archives that have it do not deliver", span(heights));
+            Stall::new(StallReason::ArchiveUnavailable, detail)
+        }
+        Blocked::BufferFull if sync.verifying => {
             Stall::new(StallReason::VerificationQueueFull, "received data waits for verification")
         }
         Blocked::BufferFull => Stall::new(StallReason::BufferFull, "the memory for received data is used up"),
         Blocked::OwnTrouble => Stall::new(StallReason::DiskSlow, "this machine did not take what arrived; see the log"),
+        Blocked::StoreDamaged(Mend::Value(height)) => {
+            let detail = format!("the value of height {height} is damaged and waits for somebody who has it");
+            Stall::new(StallReason::StoreDamaged, detail)
+        }
+        Blocked::StoreDamaged(Mend::ValidatorSet(root)) => {
+            let detail = format!("the validator set {root} is damaged and waits for somebody who has it");
+            Stall::new(StallReason::StoreDamaged, detail)
+        }
         Blocked::ImporterBehind => Stall::new(StallReason::ImporterBehind, "stored data is as far ahead as allowed"),
     }
 }

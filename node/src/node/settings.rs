@@ -3,11 +3,16 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use lapis_p2p::{Config as NetworkSettings, limits::Quota};
-use lapis_protocol_spec::{Genesis, Kzg, KzgSetupError};
-use lapis_storage::StoreConfig;
+use lapis_protocol_spec::{Bytes32, Genesis, Kzg, KzgSetupError, archive::Compression};
+use lapis_storage::{PruneAllow, StoreConfig};
 
 use crate::{
-    config::{BelowFloor, BlobRetention, ByteSize, Config, Pacing as PacingKind, TrustedSetupConfig},
+    archiver::ArchiverConfig,
+    config::{
+        ArchiveCompression, ArchiveConfig, BelowFloor, BlobRetention, ByteSize, Config, Pacing as PacingKind,
+        PrunePolicy, TrustedSetupConfig,
+    },
+    object_archive::{Location, ObjectArchive, ObjectError, S3Options},
     prune::Retention,
     sync::{
         PipelineConfig, SyncConfig,
@@ -90,7 +95,36 @@ pub(super) fn retention(config: &Config, genesis: &Genesis) -> Retention {
         },
         network_heights,
         waive_below_network: config.retention.below_floor == BelowFloor::WithoutBlobs,
+        allow: match config.retention.prune {
+            PrunePolicy::AfterImport => PruneAllow::Imported,
+            PrunePolicy::AfterArchive => PruneAllow::Archived,
+        },
     }
+}
+
+pub(super) fn archiver(config: &ArchiveConfig) -> ArchiverConfig {
+    ArchiverConfig {
+        heights_per_file: config.heights_per_file,
+        compression: match config.compression {
+            ArchiveCompression::None => Compression::None,
+            ArchiveCompression::Zstd => Compression::Zstd,
+        },
+    }
+}
+
+/// Opens a place for archives of the chain of `genesis_id`.
+pub(super) fn object_archive(
+    config: &ArchiveConfig,
+    location: &Location,
+    genesis_id: &Bytes32,
+) -> Result<ObjectArchive, ObjectError> {
+    let s3 = S3Options {
+        endpoint: config.s3_endpoint.clone(),
+        region: config.s3_region.clone(),
+        allow_http: config.s3_allow_http,
+        credentials: None,
+    };
+    ObjectArchive::open(location, &s3, config.timeout, genesis_id)
 }
 
 /// Why the trusted setup cannot be loaded.

@@ -9,6 +9,7 @@
 //! The driver never waits for a queue, so the flow cannot lock up: exchange tasks wait for the verification queue (and
 //! with them the sockets), verification waits for the writer, the writer for the disk.
 
+pub mod archive;
 mod driver;
 mod fetch;
 mod pipeline;

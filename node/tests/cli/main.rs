@@ -5,6 +5,7 @@
 
 mod archive;
 mod chain;
+mod fetch;
 mod place;
 mod running;
 mod upkeep;

@@ -1,11 +1,11 @@
 //! Reading a body, frame by frame.
 
-use xxhash_rust::xxh3::Xxh3Default;
-
 use super::{
-    ArchiveError, ArchiveFault, FrameKind, Header, MAX_RECORD_SETS,
+    ArchiveError, ArchiveFault, FrameKind, Header, MAX_RECORD_SETS, SidecarPart,
+    fields::Fields,
     frame::{END_BYTES, FRAME_HEAD_BYTES},
-    header::Fields,
+    part::bytes_after_payload,
+    progress::Progress,
 };
 use crate::{BlobSidecar, Bytes32, DecidedValue, Height, PayloadEnvelope, ValidatorSet, decode};
 
@@ -37,20 +37,26 @@ pub struct Trailer {
     pub last_value_id: Bytes32,
 }
 
-/// Reads the body of an archive, after decompression. It is of no use after an error.
+/// Reads the body of an archive, or one part of a record, after decompression. It is of no use after an error.
 #[derive(Clone)]
 pub struct Decoder {
-    first: Height,
-    last: Height,
-    /// Height that is due, or whose record is being read.
-    height: Height,
+    scope: Scope,
+    progress: Progress,
     due: Due,
     piece: Piece,
-    /// Bytes of the record that are still to come, by what it says.
+    /// Bytes of the record that are still to come, by what it says; of a sidecar part, by what it is.
     record_left: u64,
-    checksum: Xxh3Default,
-    last_value_id: Bytes32,
     offset: u64,
+}
+
+/// What is read, and so where it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    Body,
+    /// Up to the payload, or to the end of a record that has no blobs.
+    PayloadPart,
+    /// From a sidecar on, without what the record's checksum is over before it.
+    SidecarPart(SidecarPart),
 }
 
 /// What may stand next.
@@ -64,12 +70,12 @@ enum Due {
     },
     /// The payload, before so many blobs.
     Payload {
-        blobs: u64,
+        blobs: usize,
     },
-    /// The blob `index`, or after the last one the checksum.
+    /// The blob `index`, or at `end` the checksum.
     Sidecar {
         index: u64,
-        blobs: u64,
+        end: u64,
     },
     Nothing,
 }
@@ -86,17 +92,30 @@ impl Decoder {
     /// A decoder at the first byte behind `header`.
     #[must_use]
     pub fn new(header: &Header) -> Self {
-        Self {
-            first: header.first(),
-            last: header.last(),
-            height: header.first(),
-            due: Due::Record,
-            piece: Piece::Head,
-            record_left: 0,
-            checksum: Xxh3Default::new(),
-            last_value_id: Bytes32::ZERO,
-            offset: 0,
-        }
+        Self::at(Scope::Body, Progress::new(header), Due::Record)
+    }
+
+    /// A decoder for the payload part of the record of `height`, alone.
+    ///
+    /// A record without blobs ends with it, by an [`Event::HeightEnd`] and a checksum that matches.
+    #[must_use]
+    pub fn of_payload_part(height: Height) -> Self {
+        Self::at(Scope::PayloadPart, Progress::between(height, height), Due::Record)
+    }
+
+    /// A decoder for one sidecar part of the record of `height`, alone.
+    ///
+    /// A checksum in it is over more than the part and is not compared.
+    #[must_use]
+    pub fn of_sidecar_part(height: Height, part: SidecarPart) -> Self {
+        let index = part.first_index();
+        let due = Due::Sidecar { index, end: index.saturating_add(part.count() as u64) };
+        let record_left = part.bytes() as u64;
+        Self { record_left, ..Self::at(Scope::SidecarPart(part), Progress::between(height, height), due) }
+    }
+
+    fn at(scope: Scope, progress: Progress, due: Due) -> Self {
+        Self { scope, progress, due, piece: Piece::Head, record_left: 0, offset: 0 }
     }
 
     /// Bytes that are wanted next; 0 when the archive is complete or known to be broken.
@@ -109,7 +128,7 @@ impl Decoder {
         }
     }
 
-    /// Whether the end has been read.
+    /// Whether the end of the archive, or of the part, has been read.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.due == Due::Nothing
@@ -144,7 +163,7 @@ impl Decoder {
     pub fn record_height(&self) -> Option<Height> {
         match self.due {
             Due::Record | Due::Nothing => None,
-            Due::Value { .. } | Due::Payload { .. } | Due::Sidecar { .. } => Some(self.height),
+            Due::Value { .. } | Due::Payload { .. } | Due::Sidecar { .. } => Some(self.progress.height()),
         }
     }
 
@@ -172,26 +191,32 @@ impl Decoder {
         let kind = self.admitted(found)?;
         let size = kind.bounds().check(u64::from(length)).map_err(|_| ArchiveFault::Length { kind, length })?;
         if self.due == Due::Record {
-            self.checksum.reset();
+            self.progress.checksum.reset();
         } else {
             let taken = (FRAME_HEAD_BYTES as u64).saturating_add(u64::from(length));
             self.record_left = self.record_left.checked_sub(taken).ok_or(ArchiveFault::RecordLength)?;
         }
-        self.checksum.update(bytes);
+        // From here on all lengths are fixed.
+        if let Due::Payload { blobs } = self.due
+            && self.record_left != bytes_after_payload(blobs) as u64
+        {
+            return Err(ArchiveFault::RecordLength);
+        }
+        self.progress.checksum.update(bytes);
         Ok(Piece::Content(kind, size))
     }
 
     /// The kind `found`, if it may stand here.
     fn admitted(&self, found: u8) -> Result<FrameKind, ArchiveFault> {
         let (due, is_due): (_, &[FrameKind]) = match self.due {
-            Due::Record if self.height <= self.last => ("a height", &[FrameKind::Height]),
+            Due::Record if self.progress.has_more() => ("a height", &[FrameKind::Height]),
             Due::Record => ("the end of the archive", &[FrameKind::End]),
             Due::Value { sets } if sets < MAX_RECORD_SETS => {
                 ("a validator set or a decided value", &[FrameKind::ValidatorSet, FrameKind::DecidedValue])
             }
             Due::Value { .. } => ("a decided value", &[FrameKind::DecidedValue]),
             Due::Payload { .. } => ("a payload", &[FrameKind::Payload]),
-            Due::Sidecar { index, blobs } if index < blobs => ("a sidecar", &[FrameKind::Sidecar]),
+            Due::Sidecar { index, end } if index < end => ("a sidecar", &[FrameKind::Sidecar]),
             Due::Sidecar { .. } => ("the end of the height", &[FrameKind::HeightEnd]),
             Due::Nothing => ("nothing", &[]),
         };
@@ -207,7 +232,7 @@ impl Decoder {
             | FrameKind::ValidatorSet
             | FrameKind::DecidedValue
             | FrameKind::Payload
-            | FrameKind::Sidecar => self.checksum.update(bytes),
+            | FrameKind::Sidecar => self.progress.checksum.update(bytes),
         }
         match (kind, self.due) {
             (FrameKind::Height, _) => self.height(bytes),
@@ -217,7 +242,7 @@ impl Decoder {
             }
             (FrameKind::DecidedValue, _) => self.decided(bytes),
             (FrameKind::Payload, Due::Payload { blobs }) => self.payload(bytes, blobs),
-            (FrameKind::Sidecar, Due::Sidecar { index, blobs }) => self.sidecar(bytes, index, blobs),
+            (FrameKind::Sidecar, Due::Sidecar { index, end }) => self.sidecar(bytes, index, end),
             // `admitted` lets no other pair through.
             (kind, _) => Err(ArchiveFault::Frame { found: kind.byte(), due: "another frame" }),
         }
@@ -235,61 +260,76 @@ impl Decoder {
     fn decided(&mut self, bytes: &[u8]) -> Result<Event, ArchiveFault> {
         let decided: DecidedValue = decode(bytes)?;
         self.at_due_height(FrameKind::DecidedValue, decided.value.height)?;
-        self.last_value_id = decided.certificate.value_id;
-        self.due = Due::Payload { blobs: decided.value.blob_count() as u64 };
+        self.progress.last_value_id = decided.certificate.value_id;
+        self.due = Due::Payload { blobs: decided.value.blob_count() };
         Ok(Event::Decided(Box::new(decided)))
     }
 
-    fn payload(&mut self, bytes: &[u8], blobs: u64) -> Result<Event, ArchiveFault> {
+    fn payload(&mut self, bytes: &[u8], blobs: usize) -> Result<Event, ArchiveFault> {
         let envelope: PayloadEnvelope = decode(bytes)?;
         self.at_due_height(FrameKind::Payload, envelope.height)?;
-        self.due = Due::Sidecar { index: 0, blobs };
+        self.due = Due::Sidecar { index: 0, end: blobs as u64 };
+        if self.scope == Scope::PayloadPart && blobs > 0 {
+            self.complete();
+        }
         Ok(Event::Payload(envelope))
     }
 
-    fn sidecar(&mut self, bytes: &[u8], index: u64, blobs: u64) -> Result<Event, ArchiveFault> {
+    fn sidecar(&mut self, bytes: &[u8], index: u64, end: u64) -> Result<Event, ArchiveFault> {
         let sidecar: BlobSidecar = decode(bytes)?;
         self.at_due_height(FrameKind::Sidecar, sidecar.height)?;
         if sidecar.index != index {
             return Err(ArchiveFault::Index { found: sidecar.index, due: index });
         }
-        self.due = Due::Sidecar { index: index.saturating_add(1), blobs };
+        let next = index.saturating_add(1);
+        self.due = Due::Sidecar { index: next, end };
+        if next == end && matches!(self.scope, Scope::SidecarPart(part) if !part.ends_record()) {
+            self.complete();
+        }
         Ok(Event::Sidecar(sidecar))
     }
 
     fn height_end(&mut self, bytes: &[u8]) -> Result<Event, ArchiveFault> {
-        if self.checksum.digest().to_le_bytes() != *bytes {
+        let is_whole = !matches!(self.scope, Scope::SidecarPart(_));
+        if is_whole && self.progress.checksum.digest().to_le_bytes() != *bytes {
             return Err(ArchiveFault::Checksum);
         }
         if self.record_left != 0 {
             return Err(ArchiveFault::RecordLength);
         }
-        let height = self.height;
-        self.height = height.saturating_add(1);
-        self.due = Due::Record;
+        let height = self.progress.height();
+        self.progress.end_record();
+        match self.scope {
+            Scope::Body => self.due = Due::Record,
+            Scope::PayloadPart | Scope::SidecarPart(_) => self.complete(),
+        }
         Ok(Event::HeightEnd(height))
     }
 
     fn end(&mut self, bytes: &[u8]) -> Result<Event, ArchiveFault> {
         let (stated, checksum) =
             bytes.split_at_checked(END_BYTES - super::CHECKSUM_BYTES).ok_or(ArchiveFault::Truncated)?;
-        self.checksum.update(stated);
-        if self.checksum.digest().to_le_bytes() != *checksum {
+        self.progress.checksum.update(stated);
+        if self.progress.checksum.digest().to_le_bytes() != *checksum {
             return Err(ArchiveFault::Checksum);
         }
         let mut fields = Fields(stated);
         let trailer =
             Trailer { heights: u64::from_le_bytes(fields.take()?), last_value_id: Bytes32::from(fields.take()?) };
-        let read = Trailer { heights: self.height.saturating_sub(self.first), last_value_id: self.last_value_id };
-        if trailer != read {
+        if trailer != self.progress.trailer() {
             return Err(ArchiveFault::Trailer);
         }
-        self.due = Due::Nothing;
-        self.piece = Piece::Nothing;
+        self.complete();
         Ok(Event::End(trailer))
     }
 
+    fn complete(&mut self) {
+        self.due = Due::Nothing;
+        self.piece = Piece::Nothing;
+    }
+
     fn at_due_height(&self, kind: FrameKind, found: Height) -> Result<(), ArchiveFault> {
-        if found == self.height { Ok(()) } else { Err(ArchiveFault::Height { kind, found, due: self.height }) }
+        let due = self.progress.height();
+        if found == due { Ok(()) } else { Err(ArchiveFault::Height { kind, found, due }) }
     }
 }

@@ -1,12 +1,12 @@
 //! Writing a body: record by record, item by item.
 
-use xxhash_rust::xxh3::Xxh3Default;
-
 use super::{
     CHECKSUM_BYTES, FrameKind, Header, MAX_RECORD_SETS,
-    frame::{FRAME_HEAD_BYTES, HEIGHT_BYTES},
+    frame::{FRAME_HEAD_BYTES, HEIGHT_BYTES, head},
+    part::bytes_after_payload,
+    progress::Progress,
 };
-use crate::{Bytes32, DecidedValue, Height, ValidatorSet, encode};
+use crate::{DecidedValue, Height, ValidatorSet, encode};
 
 /// A call that does not fit what was written before: the caller's mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,13 +42,8 @@ pub enum EncodeError {
 /// `out` to be cleared.
 #[derive(Clone)]
 pub struct Encoder {
-    first: Height,
-    last: Height,
-    /// Height that is due, or that is being written.
-    height: Height,
+    progress: Progress,
     due: Due,
-    checksum: Xxh3Default,
-    last_value_id: Bytes32,
 }
 
 /// What must be written next.
@@ -64,14 +59,7 @@ impl Encoder {
     /// An encoder for the body behind `header`.
     #[must_use]
     pub fn new(header: &Header) -> Self {
-        Self {
-            first: header.first(),
-            last: header.last(),
-            height: header.first(),
-            due: Due::Height,
-            checksum: Xxh3Default::new(),
-            last_value_id: Bytes32::ZERO,
-        }
+        Self { progress: Progress::new(header), due: Due::Height }
     }
 
     /// Begins the record of the next height: `sets` become known with it, and its envelope takes `payload_bytes`.
@@ -86,11 +74,12 @@ impl Encoder {
         out: &mut Vec<u8>,
     ) -> Result<(), EncodeError> {
         let found = decided.value.height;
-        if self.due != Due::Height || self.height > self.last {
+        if self.due != Due::Height || !self.progress.has_more() {
             return Err(EncodeError::Order(FrameKind::Height));
         }
-        if found != self.height {
-            return Err(EncodeError::Height { found, due: self.height });
+        let due = self.progress.height();
+        if found != due {
+            return Err(EncodeError::Height { found, due });
         }
         if sets.len() > usize::from(MAX_RECORD_SETS) {
             return Err(EncodeError::Sets(sets.len()));
@@ -99,19 +88,18 @@ impl Encoder {
         let sets: Vec<Vec<u8>> = sets.iter().map(encode).collect();
         let decided_bytes = encode(decided);
         let blobs = decided.value.blob_count();
-        let items = sets.iter().map(Vec::len).chain([decided_bytes.len(), payload_bytes, CHECKSUM_BYTES]);
-        let length: usize = items.map(|item| FRAME_HEAD_BYTES + item).sum::<usize>()
-            + blobs * (FRAME_HEAD_BYTES + FrameKind::Sidecar.bounds().max());
+        let items = sets.iter().map(Vec::len).chain([decided_bytes.len(), payload_bytes]);
+        let length: usize = items.map(|item| FRAME_HEAD_BYTES + item).sum::<usize>() + bytes_after_payload(blobs);
         let mut start = [0; HEIGHT_BYTES];
         start[..8].copy_from_slice(&found.to_le_bytes());
         start[8..].copy_from_slice(&(length as u64).to_le_bytes());
-        self.checksum.reset();
+        self.progress.checksum.reset();
         self.frame(FrameKind::Height, &[&start], out);
         for set in &sets {
             self.frame(FrameKind::ValidatorSet, &[set], out);
         }
         self.frame(FrameKind::DecidedValue, &[&decided_bytes], out);
-        self.last_value_id = decided.certificate.value_id;
+        self.progress.last_value_id = decided.certificate.value_id;
         self.due = Due::Payload { bytes: payload_bytes, blobs };
         Ok(())
     }
@@ -148,15 +136,15 @@ impl Encoder {
     /// # Errors
     /// [`EncodeError::Order`] if heights or items are missing.
     pub fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        if self.due != Due::Height || self.height <= self.last {
+        if self.due != Due::Height || self.progress.has_more() {
             return Err(EncodeError::Order(FrameKind::End));
         }
-        self.checksum.reset();
-        let heights = (self.last - self.first).saturating_add(1);
+        self.progress.checksum.reset();
+        let trailer = self.progress.trailer();
         let start = out.len();
         head(FrameKind::End, FrameKind::End.bounds().max(), out);
-        out.extend_from_slice(&heights.to_le_bytes());
-        out.extend_from_slice(self.last_value_id.as_slice());
+        out.extend_from_slice(&trailer.heights.to_le_bytes());
+        out.extend_from_slice(trailer.last_value_id.as_slice());
         self.append_checksum(start, out);
         self.due = Due::Nothing;
         Ok(())
@@ -170,7 +158,7 @@ impl Encoder {
         let start = out.len();
         head(FrameKind::HeightEnd, CHECKSUM_BYTES, out);
         self.append_checksum(start, out);
-        self.height = self.height.saturating_add(1);
+        self.progress.end_record();
         self.due = Due::Height;
     }
 
@@ -178,20 +166,14 @@ impl Encoder {
         let start = out.len();
         head(kind, total(pieces), out);
         pieces.iter().for_each(|piece| out.extend_from_slice(piece));
-        self.checksum.update(out.get(start..).unwrap_or_default());
+        self.progress.checksum.update(out.get(start..).unwrap_or_default());
     }
 
     /// Appends the checksum of the record, of which the part from `start` on is not counted yet.
     fn append_checksum(&mut self, start: usize, out: &mut Vec<u8>) {
-        self.checksum.update(out.get(start..).unwrap_or_default());
-        out.extend_from_slice(&self.checksum.digest().to_le_bytes());
+        self.progress.checksum.update(out.get(start..).unwrap_or_default());
+        out.extend_from_slice(&self.progress.checksum.digest().to_le_bytes());
     }
-}
-
-/// The bounds of all kinds are far below 4 GiB, and lengths are held against them.
-fn head(kind: FrameKind, length: usize, out: &mut Vec<u8>) {
-    out.push(kind.byte());
-    out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
 }
 
 fn total(pieces: &[&[u8]]) -> usize {

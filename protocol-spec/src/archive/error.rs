@@ -6,7 +6,8 @@ use crate::{Bytes32, DecodeError, Height, archive::FrameKind, genesis::GenesisFa
 #[derive(Debug, thiserror::Error)]
 #[error("at byte {offset}{}: {fault}", .height.map(|height| format!(", height {height}")).unwrap_or_default())]
 pub struct ArchiveError {
-    /// Where the piece begins that is wrong, in bytes: of the file for the header, of the uncompressed body for the rest.
+    /// Where the piece begins that is wrong, in bytes: of the file for the header, of the uncompressed body, or of the
+    /// uncompressed part, for the rest.
     pub offset: u64,
     /// Height of the record it is in, `None` outside of records.
     pub height: Option<Height>,

@@ -67,6 +67,14 @@ impl FrameKind {
     }
 }
 
+/// Appends what is before the content of a frame.
+///
+/// The bounds of all kinds are far below 4 GiB, and lengths are held against them.
+pub(super) fn head(kind: FrameKind, length: usize, out: &mut Vec<u8>) {
+    out.push(kind.byte());
+    out.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+}
+
 impl fmt::Display for FrameKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -2,13 +2,15 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{ArchiveError, ArchiveFault, CHECKSUM_BYTES, MAGIC, VERSION};
+use super::{ArchiveError, ArchiveFault, CHECKSUM_BYTES, MAGIC, VERSION, fields::Fields};
 use crate::{Bytes32, Genesis, Height, MAX_VALIDATORS, decode, encode};
 
 /// Bytes of the header before the genesis.
-const START_BYTES: usize = 8 + 2 + 1 + 1 + 8 + 8 + 32 + 4;
+pub(super) const START_BYTES: usize = 8 + 2 + 1 + 1 + 8 + 8 + 32 + 4;
 /// Longest SSZ genesis: fixed parts, chain id, and a set of as many members as there can be.
-const MAX_GENESIS_BYTES: usize = 80 + 64 + 4 + 40 * MAX_VALIDATORS;
+pub(super) const MAX_GENESIS_BYTES: usize = 80 + 64 + 4 + 40 * MAX_VALIDATORS;
+/// Shortest legal SSZ genesis: fixed parts, and a set of one member.
+pub(super) const MIN_GENESIS_BYTES: usize = 80 + 4 + 40;
 
 /// How the body is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,6 +20,12 @@ pub enum Compression {
     None = 0,
     /// One or more zstd frames (RFC 8878), windows of at most 2^[`super::MAX_ZSTD_WINDOW_LOG`] bytes.
     Zstd = 1,
+}
+
+impl Compression {
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        [Self::None, Self::Zstd].into_iter().find(|compression| *compression as u8 == byte)
+    }
 }
 
 /// What an archive holds, and of which chain. Claims, like everything in an archive.
@@ -36,7 +44,7 @@ impl Header {
     /// # Errors
     /// [`ArchiveFault::Range`], [`ArchiveFault::Genesis`].
     pub fn new(compression: Compression, first: Height, last: Height, genesis: Genesis) -> Result<Self, ArchiveFault> {
-        if first == 0 || last < first || last == Height::MAX {
+        if !is_range(first, last) {
             return Err(ArchiveFault::Range { first, last });
         }
         genesis.check()?;
@@ -92,6 +100,11 @@ impl Header {
         out.extend_from_slice(&checksum.to_le_bytes());
         out
     }
+}
+
+/// Whether an archive can have the heights from `first` up to and including `last`.
+pub(super) fn is_range(first: Height, last: Height) -> bool {
+    first >= 1 && first <= last && last < Height::MAX
 }
 
 /// Reads a header in two pieces.
@@ -152,11 +165,7 @@ impl Start {
             return Err(ArchiveFault::Version(version));
         }
         let [compression, reserved] = fields.take()?;
-        let compression = match compression {
-            0 => Compression::None,
-            1 => Compression::Zstd,
-            other => return Err(ArchiveFault::Compression(other)),
-        };
+        let compression = Compression::from_byte(compression).ok_or(ArchiveFault::Compression(compression))?;
         if reserved != 0 {
             return Err(ArchiveFault::Reserved(reserved));
         }
@@ -186,16 +195,4 @@ impl Start {
 
 fn error(offset: u64, fault: ArchiveFault) -> ArchiveError {
     ArchiveError { offset, height: None, fault }
-}
-
-/// Fields of fixed length, one after the other.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
-
-impl Fields<'_> {
-    /// The next `N` bytes.
-    pub(super) fn take<const N: usize>(&mut self) -> Result<[u8; N], ArchiveFault> {
-        let (field, rest) = self.0.split_first_chunk::<N>().ok_or(ArchiveFault::Truncated)?;
-        self.0 = rest;
-        Ok(*field)
-    }
 }

@@ -11,6 +11,10 @@
 //! frame   ::= kind (1 byte) | length (4 bytes) | content
 //! ```
 //!
+//! A record is stored in parts, and an [`Index`] beside an archive says where each of them is: so that a reader can
+//! fetch the payload or some blobs of a height alone. [`Decoder::of_payload_part`] and [`Decoder::of_sidecar_part`]
+//! read them.
+//!
 //! # Reading
 //! [`HeaderDecoder`] and then [`Decoder`] say how many bytes they want next and are given exactly those. A record is taken
 //! apart frame by frame, so a height of thousands of blobs takes the memory of one. What a decoder wants is bounded by the
@@ -44,14 +48,23 @@
 mod decoder;
 mod encoder;
 mod error;
+mod fields;
 mod frame;
 mod header;
+mod index;
+mod part;
+mod progress;
 
 pub use decoder::{Decoder, Event, Trailer};
 pub use encoder::{EncodeError, Encoder};
 pub use error::{ArchiveError, ArchiveFault};
 pub use frame::FrameKind;
 pub use header::{Compression, Header, HeaderDecoder};
+pub use index::{
+    INDEX_MAGIC, INDEX_VERSION, Index, IndexBuilder, IndexError, IndexFault, IndexRecord, MAX_INDEX_BYTES,
+    MAX_INDEX_HEIGHTS,
+};
+pub use part::{PART_SIDECARS, SidecarPart, part_count};
 
 /// The first bytes of an archive. A byte above 127 and a line end show what a transfer as text has done to it.
 pub const MAGIC: [u8; 8] = [0x89, b'L', b'A', b'P', b'I', b'S', 0x0d, 0x0a];

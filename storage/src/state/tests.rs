@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use redb::{Database, ReadableDatabase, backends::InMemoryBackend};
 
 use super::*;
+use crate::ranges::in_ranges;
 use crate::{rows::Fields, tables::ReadTables};
 
 fn state(decided: Height) -> State {
@@ -14,7 +15,7 @@ fn state(decided: Height) -> State {
 }
 
 fn reload(database: &Database) -> State {
-    State::load(&ReadTables::open(&database.begin_read().unwrap()).unwrap()).unwrap()
+    State::load(&ReadTables::open(&database.begin_read().unwrap()).unwrap()).unwrap().0
 }
 
 fn persist(database: &Database, after: &State, before: Option<&State>) {

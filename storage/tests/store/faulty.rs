@@ -56,6 +56,13 @@ impl Disk {
         disk
     }
 
+    /// The same with these bytes.
+    pub(crate) fn recording_on(bytes: Vec<u8>) -> Self {
+        let disk = Self::holding(bytes);
+        disk.0.lock().unwrap().journal = Some(Vec::new());
+        disk
+    }
+
     /// A disk with these bytes, as after a restart.
     pub(crate) fn holding(bytes: Vec<u8>) -> Self {
         let blocks = (0..(bytes.len() as u64).div_ceil(BLOCK)).collect();
@@ -93,6 +100,15 @@ impl Disk {
         if let Some(journal) = &mut self.0.lock().unwrap().journal {
             journal.push(event);
         }
+    }
+
+    /// Flips one bit of every copy of `needle`; returns how many there are.
+    pub(crate) fn flip(&self, needle: &[u8]) -> usize {
+        let bytes = &mut self.0.lock().unwrap().bytes;
+        let places: Vec<usize> =
+            (0..bytes.len() - needle.len()).filter(|at| bytes[*at..].starts_with(needle)).collect();
+        places.iter().for_each(|at| bytes[at + 1] ^= 8);
+        places.len()
     }
 
     /// What is on it.

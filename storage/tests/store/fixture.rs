@@ -41,16 +41,24 @@ static ROOTS: LazyLock<Vec<Scalar>> = LazyLock::new(|| {
     (0..4096_u64).map(|i| root.pow_vartime([i.reverse_bits() >> 52])).collect()
 });
 
+fn compressed(point: G1Projective) -> Bytes48 {
+    G1Affine::from(point).to_compressed().into()
+}
+
+/// The commitment to the blob that is `value` everywhere.
+pub(crate) fn plain_commitment(value: Scalar) -> Bytes48 {
+    compressed(POINTS[0] * value)
+}
+
 /// A blob with a valid proof, its own for each seed. Height and index are 0.
 pub(crate) fn sidecar(seed: u64) -> BlobSidecar {
     let (a, b) = (Scalar::from(seed) * Scalar::ROOT_OF_UNITY + Scalar::ONE, Scalar::from(seed) + Scalar::ONE);
     let bytes: Vec<u8> = ROOTS.iter().flat_map(|root| (a + b * root).to_bytes_be()).collect();
-    let point = |point: G1Projective| Bytes48::from(G1Affine::from(point).to_compressed());
     BlobSidecar {
         height: 0,
         index: 0,
-        kzg_commitment: point(POINTS[0] * a + POINTS[1] * b),
-        kzg_proof: point(POINTS[0] * b),
+        kzg_commitment: compressed(POINTS[0] * a + POINTS[1] * b),
+        kzg_proof: compressed(POINTS[0] * b),
         blob: Blob::from_slice(&bytes).unwrap(),
     }
 }

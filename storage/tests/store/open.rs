@@ -35,14 +35,14 @@ fn a_newer_schema_is_refused() {
     drop(bench.store);
     let database = Database::open(&path).unwrap();
     let transaction = database.begin_write().unwrap();
-    let row = 2_u64.to_le_bytes();
+    let row = 3_u64.to_le_bytes();
     let row = [row, xxh3_64_with_seed(&row, 0).to_le_bytes()].concat();
     let meta: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
     transaction.open_table(meta).unwrap().insert("schema", row.as_slice()).unwrap();
     transaction.commit().unwrap();
     drop(database);
     let error = Store::open(&path, &genesis, StoreConfig::default()).unwrap_err();
-    assert_eq!(error.to_string(), "the store has schema 2, this version supports up to 1");
+    assert_eq!(error.to_string(), "the store has schema 3, this version supports up to 2");
 }
 
 #[test]

@@ -58,30 +58,33 @@ fn image(synced: &[u8], pending: &[&Event], loss: Loss, seed: u64) -> Vec<u8> {
     bytes
 }
 
-#[test]
-fn a_power_loss_at_any_sync_leaves_a_state_that_was_and_all_that_was_acknowledged() {
-    let work = Work::new();
-    let disk = Disk::recording();
-    let states = work.run(&disk);
-    let mut synced = Vec::new();
+/// A power loss at a sync.
+#[derive(Debug)]
+pub(crate) struct Outage {
+    /// The call that had returned, and the one that had begun.
+    pub(crate) ended: usize,
+    pub(crate) begun: usize,
+    /// Syncs until then, this one included.
+    pub(crate) points: u64,
+    /// What is on the disk.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Goes through everything that reached a disk, which held `bytes`, and loses power at every sync, in several ways. Returns
+/// how many syncs there were.
+pub(crate) fn at_every_sync(bytes: Vec<u8>, journal: &[Event], mut look: impl FnMut(Outage)) -> u64 {
+    let mut synced = bytes;
     let mut pending: Vec<&Event> = Vec::new();
     let (mut ended, mut begun, mut points) = (0, 0, 0_u64);
-    let journal = disk.journal();
-    for event in &journal {
+    for event in journal {
         match event {
             Event::Begun(number) => begun = *number,
             Event::Ended(number) => ended = *number,
             Event::Write(..) | Event::SetLen(_) => pending.push(event),
             Event::Sync => {
                 points += 1;
-                // Before the first call, the store is being made.
-                for loss in [Loss::Everything, Loss::Torn, Loss::Some].into_iter().filter(|_| begun > 0) {
-                    let found = Disk::holding(image(&synced, &pending, loss, points));
-                    let store = work.open(&found);
-                    let state = work.examine(&store, &states, ended..=begun);
-                    if points.is_multiple_of(7) {
-                        work.resume(&store, &states, state);
-                    }
+                for loss in [Loss::Everything, Loss::Torn, Loss::Some] {
+                    look(Outage { ended, begun, points, bytes: image(&synced, &pending, loss, points) });
                 }
                 for event in pending.drain(..) {
                     match event {
@@ -93,7 +96,28 @@ fn a_power_loss_at_any_sync_leaves_a_state_that_was_and_all_that_was_acknowledge
             }
         }
     }
-    assert_eq!(begun, work.calls.len());
+    points
+}
+
+#[test]
+fn a_power_loss_at_any_sync_leaves_a_state_that_was_and_all_that_was_acknowledged() {
+    let work = Work::new();
+    let disk = Disk::recording();
+    let states = work.run(&disk);
+    let mut last = 0;
+    let points = at_every_sync(Vec::new(), &disk.journal(), |outage| {
+        last = outage.begun;
+        // Before the first call, the store is being made.
+        if outage.begun == 0 {
+            return;
+        }
+        let store = work.open(&Disk::holding(outage.bytes));
+        let state = work.examine(&store, &states, outage.ended..=outage.begun);
+        if outage.points.is_multiple_of(7) {
+            work.resume(&store, &states, state);
+        }
+    });
+    assert_eq!(last, work.calls.len());
     assert!(points > 2 * 40, "{points} points are fewer than the durable calls have");
 }
 

@@ -34,11 +34,18 @@ pub(super) fn spoil(fault: Fault, chain: &TestChain, request: &Request, items: &
     let method = request.method();
     match fault {
         Fault::Claim(fault) => spoil_claim(fault, method, items),
-        Fault::Value(fault) if Data::Values.is_of(method) => forge(fault, chain, items).map(steps),
-        Fault::ValidatorSet(fault) if method == Method::ValidatorSetByRoot => spoil_set(fault, items).map(steps),
-        Fault::Payload(fault) if Data::Payloads.is_of(method) => spoil_payloads(fault, chain, items).map(steps),
-        Fault::Blob(fault) if Data::Blobs.is_of(method) => spoil_blobs(fault, items).map(steps),
         Fault::Stream(data, fault) if data.is_of(method) => spoil_stream(fault, items),
+        fault => spoil_items(fault, chain, method, items).map(steps),
+    }
+}
+
+/// What comes instead of `items`, which `method` asks for; `None` if they give this fault no occasion.
+pub(crate) fn spoil_items(fault: Fault, chain: &TestChain, method: Method, items: &[Item]) -> Option<Vec<Item>> {
+    match fault {
+        Fault::Value(fault) if Data::Values.is_of(method) => forge(fault, chain, items),
+        Fault::ValidatorSet(fault) if method == Method::ValidatorSetByRoot => spoil_set(fault, items),
+        Fault::Payload(fault) if Data::Payloads.is_of(method) => spoil_payloads(fault, chain, items),
+        Fault::Blob(fault) if Data::Blobs.is_of(method) => spoil_blobs(fault, items),
         _ => None,
     }
 }
@@ -161,6 +168,7 @@ fn spoil_stream(fault: StreamFault, items: &[Item]) -> Option<Vec<Step>> {
     let prefix = [&[0][..], &wire::varint(body.len() as u64)].concat();
     let identifier = wire::frames(&[0])[..10].to_vec();
     let bytes = |parts: &[&[u8]]| vec![Step::Bytes(parts.concat())];
+    let error = |code| bytes(&[&wire::chunk(code, b"ordered")]);
     Some(match fault {
         StreamFault::Silent => vec![Step::Silence],
         StreamFault::Drip => vec![Step::Drip(whole)],
@@ -176,7 +184,11 @@ fn spoil_stream(fault: StreamFault, items: &[Item]) -> Option<Vec<Step>> {
         StreamFault::EndlessLength => bytes(&[&[0], &wire::varint(u64::MAX), &identifier]),
         StreamFault::LongPrefix => bytes(&[&[0], &long_varint(body.len() as u64), &wire::frames(&body)]),
         StreamFault::LengthTooLarge => bytes(&[&[0], &wire::varint(body.len() as u64 + 1), &wire::frames(&body)]),
-        StreamFault::Error(code) => bytes(&[&wire::chunk(code, b"ordered")]),
+        StreamFault::InvalidRequest => error(1),
+        StreamFault::ServerError => error(2),
+        StreamFault::ResourceUnavailable => error(3),
+        StreamFault::RateLimited => error(139),
+        StreamFault::UnknownError => error(77),
         StreamFault::ItemAfterError => bytes(&[&wire::chunk(2, b"ordered"), &whole]),
     })
 }

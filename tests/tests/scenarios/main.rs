@@ -4,9 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod announcements;
+mod archived;
+mod archiving;
 mod catching_up;
 mod claims;
+mod damaged;
 mod faults;
+mod fetching;
+mod hostile;
 mod killed;
 mod pruned;
 mod serving;

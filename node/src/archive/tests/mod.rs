@@ -2,6 +2,7 @@
 
 mod damage;
 mod forged;
+mod part;
 mod round_trip;
 
 use std::{

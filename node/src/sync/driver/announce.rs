@@ -46,9 +46,9 @@ impl SyncEngine {
         match judgement {
             Judgement::Certified => {
                 self.judged_as(message, Acceptance::Accept).await;
-                self.scheduler.peer_announced(&source, height);
+                self.scheduler.peer_announced(source, height);
                 if self.scheduler.wants_value(height) {
-                    self.fetched.insert(height, FetchedValues { peer: source, values: vec![*decided] });
+                    self.fetched.insert(height, FetchedValues::announced(source, *decided));
                 }
             }
             Judgement::Unknown => self.judged_as(message, Acceptance::Ignore).await,

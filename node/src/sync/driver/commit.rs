@@ -1,21 +1,31 @@
 //! Committing decided values: certificate by certificate, in order, the good prefix of a batch in one transaction.
 
-use std::{collections::VecDeque, ops::Range};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Range,
+};
 
 use lapis_protocol_spec::{Bytes32, CertificateFault, ChainLink, DecidedValue, Height, ValidatorSet, Verified};
 use lapis_storage::{Decided, Store, StoreError};
 use libp2p::PeerId;
 
-use crate::{chain::Chain, decide::store_decided};
+use crate::{chain::Chain, decide::store_decided, sync::scheduler::SourceId};
 
-/// Values from one peer, in order, not yet verified.
+/// Values from one source, in order, not yet verified.
 #[derive(Debug)]
 pub(super) struct FetchedValues {
-    pub(super) peer: PeerId,
+    pub(super) source: SourceId,
     pub(super) values: Vec<DecidedValue>,
+    /// Validator sets that came with them, by root. None of them is used unless a certified value names it.
+    pub(super) sets: BTreeMap<Bytes32, ValidatorSet>,
 }
 
 impl FetchedValues {
+    /// A value that a peer announced.
+    pub(super) fn announced(peer: PeerId, decided: DecidedValue) -> Self {
+        Self { source: peer.into(), values: vec![decided], sets: BTreeMap::new() }
+    }
+
     /// The heights, if there are any.
     pub(super) fn heights(&self) -> Option<Range<Height>> {
         let (first, last) = (self.values.first()?, self.values.last()?);
@@ -26,7 +36,7 @@ impl FetchedValues {
 /// Why a batch was not committed to its end.
 #[derive(Debug)]
 pub(super) enum Obstacle {
-    /// A value is not what the chain decided. The peer's fault.
+    /// A value is not what the chain decided. The source's fault.
     Fault { height: Height, fault: CertificateFault },
     /// The set that signs is not known yet.
     UnknownSet(Bytes32),
@@ -35,21 +45,21 @@ pub(super) enum Obstacle {
 /// Result of committing one batch.
 #[derive(Debug)]
 pub(super) struct Committed {
-    pub(super) peer: PeerId,
+    pub(super) source: SourceId,
     /// Number of blobs of each value that is certified.
     pub(super) blobs: Vec<usize>,
     /// What the store did.
     pub(super) decided: Decided,
     pub(super) obstacle: Option<Obstacle>,
     /// Values from the obstacle on.
-    pub(super) rest: Vec<DecidedValue>,
+    pub(super) rest: FetchedValues,
 }
 
 /// Verifies `fetched` against the store's tip and stores what holds. Blocks on signatures and disk.
 pub(super) fn commit(store: &Store, chain: &Chain, fetched: FetchedValues) -> Result<Committed, StoreError> {
-    let FetchedValues { peer, values } = fetched;
+    let FetchedValues { source, values, sets } = fetched;
     let mut tip = store.tip()?;
-    let mut signers: Option<(Bytes32, ValidatorSet)> = None;
+    let mut signers = Signers { store, offered: &sets, last: None };
     let mut verified = Vec::with_capacity(values.len());
     let mut obstacle = None;
     // What was decided by other means meanwhile is not news.
@@ -57,10 +67,7 @@ pub(super) fn commit(store: &Store, chain: &Chain, fetched: FetchedValues) -> Re
     let mut rest = values.into_iter().skip_while(|value| value.value.height <= decided).collect::<VecDeque<_>>();
     while let Some(next) = rest.front() {
         let root = tip.next_validators_root;
-        if signers.as_ref().is_none_or(|(known, _)| *known != root) {
-            signers = store.validator_set(&root)?.map(|set| (root, set));
-        }
-        let Some((_, set)) = &signers else {
+        let Some(set) = signers.find(&root)? else {
             obstacle = Some(Obstacle::UnknownSet(root));
             break;
         };
@@ -77,8 +84,40 @@ pub(super) fn commit(store: &Store, chain: &Chain, fetched: FetchedValues) -> Re
         }
     }
     let decided = store_decided(store, &verified)?;
+    // It came with the last of them, and will not come with the one after it.
+    signers.find(&tip.next_validators_root)?;
     let blobs = verified.iter().map(|value| value.value.blob_count()).collect();
-    Ok(Committed { peer, blobs, decided, obstacle, rest: rest.into() })
+    let rest = FetchedValues { source, values: rest.into(), sets };
+    Ok(Committed { source, blobs, decided, obstacle, rest })
+}
+
+/// The sets that sign, as certified values name them one after the other.
+struct Signers<'a> {
+    store: &'a Store,
+    /// By root, which was computed from the set.
+    offered: &'a BTreeMap<Bytes32, ValidatorSet>,
+    last: Option<(Bytes32, ValidatorSet)>,
+}
+
+impl Signers<'_> {
+    /// The set with this root, which a certified value names: from the store, or one that was offered, which is stored
+    /// then. A damaged row is as good as none.
+    fn find(&mut self, root: &Bytes32) -> Result<Option<&ValidatorSet>, StoreError> {
+        if self.last.as_ref().is_none_or(|(known, _)| known != root) {
+            self.last = match self.store.validator_set(root) {
+                Ok(None) | Err(StoreError::Damaged(_)) => self.offered(root)?,
+                found => found?,
+            }
+            .map(|set| (*root, set));
+        }
+        Ok(self.last.as_ref().map(|(_, set)| set))
+    }
+
+    fn offered(&self, root: &Bytes32) -> Result<Option<ValidatorSet>, StoreError> {
+        let Some(set) = self.offered.get(root) else { return Ok(None) };
+        self.store.insert_validator_set(set)?;
+        Ok(Some(set.clone()))
+    }
 }
 
 fn verify(

@@ -1,15 +1,23 @@
 //! The thin loop around the scheduler: sockets, threads and time.
 
 mod announce;
+mod archives;
 mod commit;
+mod mend;
 mod progress;
+mod values;
+mod view;
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use lapis_p2p::{Event, Events, Handle, Offence};
 use lapis_protocol_spec::{Height, Kzg};
 use lapis_storage::{Store, StoreError};
-use libp2p::PeerId;
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
     sync::watch,
@@ -21,15 +29,26 @@ use tokio_util::sync::CancellationToken;
 pub use self::progress::SyncView;
 use self::{
     announce::Judged,
-    commit::{Committed, FetchedValues, Obstacle, commit},
+    archives::Archives,
+    commit::{Committed, FetchedValues},
+    mend::MendOutcome,
     progress::Progress,
 };
 use super::{
-    fetch::{FetchTask, Fetched},
+    archive::Archive,
+    fetch::{FetchTask, Fetched, Supplier},
     pipeline::{Pipeline, PipelineConfig, PipelineEvent, StageFailure},
-    scheduler::{Action, Missing, Scheduler, SchedulerConfig},
+    scheduler::{Action, Mend, Missing, Outcome, Report, RequestId, Scheduler, SchedulerConfig, SourceId},
 };
-use crate::{chain::Chain, feed::WatermarkFeed, metrics::Metrics, repair::Repaired};
+use crate::{
+    chain::Chain,
+    feed::WatermarkFeed,
+    metrics::Metrics,
+    repair::{Lost, RepairRequests, Repaired},
+};
+
+/// How long after a damaged row was met it is tried again to tell what is missing.
+const LOAD_AGAIN: Duration = Duration::from_secs(1);
 
 /// How the sync engine runs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,9 +72,13 @@ pub struct SyncParts {
     pub events: Events,
     /// The trusted setup.
     pub kzg: Arc<Kzg>,
+    /// Archives that are asked for what no peer has.
+    pub archives: Vec<Arc<dyn Archive>>,
     /// Watermarks of the store.
     pub feed: WatermarkFeed,
-    /// Heights of which damaged rows were dropped.
+    /// Where damaged rows are reported.
+    pub repairs: RepairRequests,
+    /// What of the store is to be fetched again, since it was damaged.
     pub repaired: Repaired,
     /// Counters.
     pub metrics: Metrics,
@@ -83,22 +106,29 @@ pub enum SyncError {
 /// The running sync engine. It owns the scheduler; nobody else sees it.
 pub struct SyncEngine {
     parts: SyncParts,
+    archives: Archives,
     scheduler: Scheduler,
     rng: StdRng,
     pipeline: Pipeline,
     fetches: JoinSet<Fetched>,
+    /// Ways to end those of them that read from archives.
+    readings: BTreeMap<RequestId, CancellationToken>,
     commits: JoinSet<Result<Committed, StoreError>>,
     judgements: JoinSet<Result<Judged, StoreError>>,
+    /// What is being held against the store to mend it. As many as the scheduler mends at a time.
+    mends: JoinSet<(Mend, Result<MendOutcome, StoreError>)>,
     /// Batches that wait for their turn, by first height. As many as the scheduler has ranges.
     fetched: BTreeMap<Height, FetchedValues>,
     /// Heights of the batch that is being committed, while there is one.
     committing: Option<Range<Height>>,
+    /// A damaged row is in the way of telling what is missing; it is looked at again then, or when it is mended.
+    unreadable_until: Option<Instant>,
     progress: Progress,
 }
 
 impl SyncEngine {
     /// Prepares the engine; starts its verification threads. Must be called within a Tokio runtime.
-    pub fn new(config: SyncConfig, parts: SyncParts) -> Self {
+    pub fn new(config: SyncConfig, mut parts: SyncParts) -> Self {
         let watermarks = parts.store.watermarks();
         // Damage found below `available` leaves gaps that the watermark hides.
         let first_gap = parts.store.gaps().first().unwrap_or(u64::MAX);
@@ -107,14 +137,18 @@ impl SyncEngine {
         let metrics = Arc::clone(&parts.metrics.pipeline);
         let pipeline = Pipeline::start(config.pipeline, Arc::clone(&parts.kzg), parts.store.clone(), metrics);
         Self {
+            archives: Archives::new(std::mem::take(&mut parts.archives)),
             scheduler,
             rng: StdRng::from_os_rng(),
             pipeline,
             fetches: JoinSet::new(),
+            readings: BTreeMap::new(),
             commits: JoinSet::new(),
             judgements: JoinSet::new(),
+            mends: JoinSet::new(),
             fetched: BTreeMap::new(),
             committing: None,
+            unreadable_until: None,
             progress: Progress::new(watermarks, Instant::now()),
             parts,
         }
@@ -144,7 +178,19 @@ impl SyncEngine {
                     }
                 }
                 Some(judged) = self.judgements.join_next() => self.on_judged(judged??).await,
-                Some(height) = self.parts.repaired.recv() => self.scheduler.reload_from(height),
+                (archive, held) = self.archives.changed() => match held {
+                    Some(held) => self.scheduler.archive_covers(archive, held),
+                    None => self.scheduler.archive_gone(archive),
+                },
+                Some(mended) = self.mends.join_next() => {
+                    let (mend, outcome) = mended?;
+                    self.on_mended(mend, outcome).await?;
+                }
+                Some(lost) = self.parts.repaired.recv() => match lost {
+                    Lost::Data(height) => self.scheduler.reload_from(height),
+                    Lost::Value(height) => self.scheduler.want_mend(Mend::Value(height)),
+                    Lost::ValidatorSet(root) => self.scheduler.want_mend(Mend::ValidatorSet(root)),
+                },
                 Ok(()) = watermarks.changed() => {
                     let now = *watermarks.borrow_and_update();
                     self.scheduler.set_decided(now.decided);
@@ -163,8 +209,14 @@ impl SyncEngine {
     }
 
     /// A disk that is full or fails for a moment stops the intake for a moment; the node goes on with what it can read.
+    /// What a damaged row is in the way of waits until it is mended.
     fn unless_it_passes<T>(&mut self, result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
         match result {
+            Err(StoreError::Damaged(damage)) => {
+                self.parts.repairs.report(damage);
+                self.scheduler.hold(Instant::now());
+                Ok(None)
+            }
             Err(error) if error.may_pass() => {
                 tracing::warn!(%error, "the store cannot take data now");
                 self.scheduler.hold(Instant::now());
@@ -189,6 +241,7 @@ impl SyncEngine {
     async fn stop(mut self) -> Result<(), SyncError> {
         self.fetches.shutdown().await;
         self.judgements.shutdown().await;
+        while self.mends.join_next().await.is_some() {}
         while let Some(committed) = self.commits.join_next().await {
             committed??;
         }
@@ -203,7 +256,7 @@ impl SyncEngine {
             Event::PeerReady { peer, status } | Event::PeerStatus { peer, status } => {
                 self.scheduler.peer_status(peer, status);
             }
-            Event::PeerGone { peer, .. } => self.scheduler.peer_gone(&peer),
+            Event::PeerGone { peer, .. } => self.scheduler.peer_gone(peer),
             Event::Announcement { message, source, decided } => self.on_announcement(message, source, decided).await,
         }
     }
@@ -228,62 +281,25 @@ impl SyncEngine {
                 tracing::error!(items = items.len(), "received data could not be checked, it will be fetched again");
                 items.into_iter().for_each(|item| self.scheduler.not_stored(item, now));
             }
-            PipelineEvent::Faulty { peer, item, fault } => {
-                tracing::warn!(%peer, ?item, %fault, "a peer sent data that does not verify");
-                self.report(peer, Offence::InvalidData).await;
-                self.scheduler.faulty(&peer, item, now);
+            PipelineEvent::Faulty { source, item, fault } => {
+                tracing::warn!(%source, ?item, %fault, "data that does not verify");
+                self.blame(source, Offence::InvalidData).await;
+                self.scheduler.faulty(source, item, now);
             }
         }
         Ok(())
     }
 
+    /// A peer is reported; an archive is nobody's reputation and only counted.
+    ///
     /// The network's loop never waits for anything, so this returns soon; if it has stopped, so will this engine.
-    async fn report(&self, peer: PeerId, offence: Offence) {
-        self.parts.metrics.sync.offence(offence);
-        let _ = self.parts.network.report(peer, offence).await;
-    }
-
-    async fn on_fetched(&mut self, fetched: Fetched) -> Result<(), SyncError> {
-        let Fetched { id, peer, report, values, validator_set, offence } = fetched;
-        if let Some((offence, reason)) = offence {
-            tracing::info!(%peer, ?offence, %reason, "an exchange went wrong");
-            self.report(peer, offence).await;
-        }
-        if let Some(set) = validator_set {
-            let store = self.parts.store.clone();
-            let stored = tokio::task::spawn_blocking(move || store.insert_validator_set(&set)).await?;
-            if self.unless_it_passes(stored)?.is_some() {
-                self.scheduler.have_validator_set();
+    async fn blame(&self, source: SourceId, offence: Offence) {
+        match source {
+            SourceId::Peer(peer) => {
+                self.parts.metrics.sync.offence(offence);
+                let _ = self.parts.network.report(peer, offence).await;
             }
-        }
-        if let Some(heights) = self.scheduler.finished(id, &report, Instant::now())
-            && !values.is_empty()
-        {
-            self.fetched.insert(heights.start, FetchedValues { peer, values });
-        }
-        Ok(())
-    }
-
-    async fn on_committed(&mut self, committed: Committed) {
-        let Committed { peer, blobs, decided: stored, obstacle, rest } = committed;
-        self.parts.metrics.store.decided(&blobs, &stored);
-        self.parts.feed.refresh();
-        let decided = self.parts.feed.current().decided;
-        self.scheduler.set_decided(decided);
-        if !blobs.is_empty() {
-            self.progress.moved(Instant::now());
-        }
-        match obstacle {
-            Some(Obstacle::UnknownSet(root)) => {
-                self.scheduler.want_validator_set(root);
-                self.fetched.insert(decided.saturating_add(1), FetchedValues { peer, values: rest });
-            }
-            Some(Obstacle::Fault { height, fault }) => {
-                tracing::warn!(%peer, height, %fault, "a peer sent a value that is not certified");
-                self.report(peer, Offence::InvalidData).await;
-                self.scheduler.faulty_value(&peer, height, Instant::now());
-            }
-            None => {}
+            SourceId::Archive(_) => self.parts.metrics.sync.archive_fault(offence),
         }
     }
 
@@ -292,6 +308,11 @@ impl SyncEngine {
         self.start_commit();
         self.scheduler.set_held_values(self.held_values());
         self.load().await?;
+        for id in self.scheduler.recalls(Instant::now()) {
+            if let Some(recall) = self.readings.get(&id) {
+                recall.cancel();
+            }
+        }
         for action in self.scheduler.poll(Instant::now(), &mut self.rng) {
             self.start(action);
         }
@@ -300,52 +321,42 @@ impl SyncEngine {
     }
 
     fn start(&mut self, action: Action) {
-        let task = FetchTask::new(self.parts.network.clone(), self.pipeline.entrance.clone(), &action);
-        self.fetches.spawn(task.run(action.fetch));
-    }
-
-    /// Commits the batch that attaches to the tip, one at a time.
-    fn start_commit(&mut self) {
-        if !self.commits.is_empty() || self.scheduler.waits_for_validator_set() {
-            return;
-        }
-        let decided = self.parts.feed.current().decided;
-        let Some(entry) = self.fetched.first_entry().filter(|entry| *entry.key() <= decided.saturating_add(1)) else {
+        let supplier = match action.source {
+            SourceId::Peer(peer) => Some(Supplier::Peer(peer, Box::new(self.parts.network.clone()))),
+            SourceId::Archive(id) => self.archives.get(id).map(|archive| Supplier::Archive(id, archive)),
+        };
+        let Some(supplier) = supplier else {
+            let _ = self.scheduler.finished(action.id, &Report::empty(Outcome::Local), Instant::now());
             return;
         };
-        let fetched = entry.remove();
-        self.committing = fetched.heights();
-        let (store, chain) = (self.parts.store.clone(), self.parts.chain.clone());
-        self.commits.spawn_blocking(move || commit(&store, &chain, fetched));
-    }
-
-    /// Ranges of values that are here and not in the store.
-    fn held_values(&self) -> Vec<Range<Height>> {
-        let committing = self.committing.clone().filter(|_| !self.commits.is_empty());
-        committing.into_iter().chain(self.fetched.values().filter_map(FetchedValues::heights)).collect()
+        let recall = CancellationToken::new();
+        if !action.source.is_peer() {
+            self.readings.insert(action.id, recall.clone());
+        }
+        let task = FetchTask::new(supplier, self.pipeline.entrance.clone(), recall, action.id);
+        self.fetches.spawn(task.run(action.fetch));
     }
 
     /// Tops up the scheduler's window of incomplete heights from the store.
     async fn load(&mut self) -> Result<(), SyncError> {
         // Not from the watermarks: they hide a floor that is above what is available, and do not move with it.
         self.scheduler.waive_blobs_below(self.parts.store.blob_floor());
+        let now = Instant::now();
+        if self.unreadable_until.is_some_and(|until| now < until) {
+            return Ok(());
+        }
         let Some(heights) = self.scheduler.wants_load() else { return Ok(()) };
         let store = self.parts.store.clone();
         let range = heights.clone();
         let most = self.scheduler.load_room();
-        let missing = match tokio::task::spawn_blocking(move || store.missing(range, most)).await? {
-            Ok(missing) => missing,
-            // Nothing that a peer can mend. What is held is still served.
-            Err(StoreError::Damaged(damage)) => {
-                tracing::error!(%damage, "cannot tell what is missing");
-                self.scheduler.hold(Instant::now());
-                return Ok(());
-            }
-            result => match self.unless_it_passes(result)? {
-                Some(missing) => missing,
-                None => return Ok(()),
-            },
-        };
+        let missing = tokio::task::spawn_blocking(move || store.missing(range, most)).await?;
+        if let Err(StoreError::Damaged(damage)) = missing {
+            // Asking for other things goes on meanwhile, the damaged row among them.
+            self.parts.repairs.report(damage);
+            self.unreadable_until = Some(now + LOAD_AGAIN);
+            return Ok(());
+        }
+        let Some(missing) = self.unless_it_passes(missing)? else { return Ok(()) };
         let last = missing.last().filter(|_| missing.len() >= most).map(|gap| gap.height);
         let missing = missing
             .into_iter()
@@ -353,33 +364,5 @@ impl SyncEngine {
             .collect();
         self.scheduler.load(missing, last.unwrap_or(heights.end.saturating_sub(1)));
         Ok(())
-    }
-
-    fn tell(&mut self) {
-        let target = self.scheduler.target();
-        let blocked = self.scheduler.blocked();
-        let watermarks = self.parts.feed.current();
-        let stall = self.progress.stall(watermarks, target, blocked, Instant::now());
-        let view = SyncView {
-            target,
-            peers: self.scheduler.peers(),
-            buffered_bytes: self.scheduler.buffered_bytes(),
-            in_flight: self.scheduler.in_flight(),
-            verifying: self.pipeline.entrance.is_verifying(),
-            stall,
-        };
-        self.parts.metrics.sync.view(&view);
-        self.parts.view.send_if_modified(|old| {
-            let changed = *old != view;
-            let kind = |view: &SyncView| view.stall.as_ref().map(std::mem::discriminant);
-            if kind(old) != kind(&view) {
-                match &view.stall {
-                    Some(reason) => tracing::warn!(?reason, available = watermarks.available, target, "no progress"),
-                    None => tracing::info!(available = watermarks.available, target, "progress again"),
-                }
-            }
-            *old = view;
-            changed
-        });
     }
 }

@@ -17,6 +17,8 @@ pub struct SyncView {
     pub target: Height,
     /// Peers that finished the handshake.
     pub peers: usize,
+    /// Archives that may be asked.
+    pub archives: usize,
     /// Bytes asked for or received and not yet stored.
     pub buffered_bytes: u64,
     /// Exchanges in flight.
@@ -69,6 +71,6 @@ impl Progress {
         let stalled = now.saturating_duration_since(self.moved) >= STALL_AFTER;
         // A peer may claim any height, the highest number included.
         let wanted = || watermarks.available.saturating_add(1)..target.saturating_add(1);
-        stalled.then(|| self.reason.clone().unwrap_or_else(|| Blocked::NoPeerHas(wanted())))
+        stalled.then(|| self.reason.clone().unwrap_or_else(|| Blocked::NobodyHas(wanted())))
     }
 }

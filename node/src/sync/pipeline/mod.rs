@@ -14,13 +14,12 @@ use std::sync::{
 
 use lapis_protocol_spec::{BlobSidecar, Kzg, Matched, PayloadEnvelope, PayloadFault, Verified};
 use lapis_storage::{Store, StoreError};
-use libp2p::PeerId;
 use tokio::{
     sync::{mpsc, oneshot},
     task::{JoinError, JoinSet},
 };
 
-use super::scheduler::Item;
+use super::scheduler::{Item, SourceId};
 use crate::metrics::PipelineMetrics;
 
 /// Items that wait between two stages. More would only delay back-pressure: bytes are bounded elsewhere.
@@ -47,7 +46,7 @@ impl Default for PipelineConfig {
 /// Something that arrived and is what was asked for.
 #[derive(Debug)]
 pub(super) struct Received {
-    pub(super) peer: PeerId,
+    pub(super) source: SourceId,
     pub(super) item: Item,
     pub(super) data: ReceivedData,
 }
@@ -62,6 +61,7 @@ pub(super) enum ReceivedData {
 /// Something that is true.
 #[derive(Debug)]
 struct Proven {
+    source: SourceId,
     item: Item,
     data: ProvenData,
 }
@@ -91,7 +91,7 @@ pub(super) enum PipelineEvent {
     /// These could not be checked, for want of memory: our fault.
     NotChecked { items: Vec<Item> },
     /// This was not true.
-    Faulty { peer: PeerId, item: Item, fault: ItemFault },
+    Faulty { source: SourceId, item: Item, fault: ItemFault },
 }
 
 /// Items between entering verification and leaving it, so that the writer knows whether waiting brings more.

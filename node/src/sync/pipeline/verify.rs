@@ -6,13 +6,15 @@ use std::{
 };
 
 use lapis_protocol_spec::{BlobSidecar, Kzg, Matched, PayloadEnvelope};
-use libp2p::PeerId;
 use tokio::sync::mpsc;
 
 use super::{InVerification, ItemFault, PipelineConfig, PipelineEvent, Proven, ProvenData, Received, ReceivedData};
-use crate::{metrics::PipelineMetrics, sync::scheduler::Item};
+use crate::{
+    metrics::PipelineMetrics,
+    sync::scheduler::{Item, SourceId},
+};
 
-type Sender = (PeerId, Item);
+type Sender = (SourceId, Item);
 
 /// What all workers share.
 pub(super) struct Workers {
@@ -87,19 +89,19 @@ impl Worker {
 
     fn verify(&self, batch: Vec<Received>) -> Option<()> {
         let mut blobs: Vec<(Sender, Matched<BlobSidecar>)> = Vec::with_capacity(batch.len());
-        for Received { peer, item, data } in batch {
+        for Received { source, item, data } in batch {
             match data {
-                ReceivedData::Blob(sidecar) => blobs.push(((peer, item), sidecar)),
-                ReceivedData::Payload(envelope) => self.verify_payload((peer, item), envelope)?,
+                ReceivedData::Blob(sidecar) => blobs.push(((source, item), sidecar)),
+                ReceivedData::Payload(envelope) => self.verify_payload((source, item), envelope)?,
             }
         }
         if blobs.is_empty() { Some(()) } else { self.verify_blobs(blobs) }
     }
 
-    fn verify_payload(&self, (peer, item): Sender, envelope: Matched<PayloadEnvelope>) -> Option<()> {
+    fn verify_payload(&self, (source, item): Sender, envelope: Matched<PayloadEnvelope>) -> Option<()> {
         match envelope.verify() {
-            Ok(verified) => self.hand_on(item, ProvenData::Payload(verified)),
-            Err(fault) => self.blame(peer, item, fault.into()),
+            Ok(verified) => self.hand_on((source, item), ProvenData::Payload(verified)),
+            Err(fault) => self.blame(source, item, fault.into()),
         }
     }
 
@@ -107,24 +109,24 @@ impl Worker {
         let started = Instant::now();
         let outcome = self.shared.kzg.verify_batch(blobs);
         self.shared.metrics.verified_batch(outcome.verified.len(), outcome.faulty.len(), started.elapsed());
-        for ((peer, item), _) in outcome.faulty {
-            self.blame(peer, item, ItemFault::Proof)?;
+        for ((source, item), _) in outcome.faulty {
+            self.blame(source, item, ItemFault::Proof)?;
         }
         if !outcome.unchecked.is_empty() {
             let items = outcome.unchecked.into_iter().map(|((_, item), _)| item).collect();
             self.events.blocking_send(PipelineEvent::NotChecked { items }).ok()?;
         }
-        for ((_, item), verified) in outcome.verified {
-            self.hand_on(item, ProvenData::Blob(verified))?;
+        for (sender, verified) in outcome.verified {
+            self.hand_on(sender, ProvenData::Blob(verified))?;
         }
         Some(())
     }
 
-    fn hand_on(&self, item: Item, data: ProvenData) -> Option<()> {
-        self.proven.blocking_send(Proven { item, data }).ok()
+    fn hand_on(&self, (source, item): Sender, data: ProvenData) -> Option<()> {
+        self.proven.blocking_send(Proven { source, item, data }).ok()
     }
 
-    fn blame(&self, peer: PeerId, item: Item, fault: ItemFault) -> Option<()> {
-        self.events.blocking_send(PipelineEvent::Faulty { peer, item, fault }).ok()
+    fn blame(&self, source: SourceId, item: Item, fault: ItemFault) -> Option<()> {
+        self.events.blocking_send(PipelineEvent::Faulty { source, item, fault }).ok()
     }
 }

@@ -34,11 +34,14 @@ struct Gathered {
     batch: Batch,
     items: Vec<Item>,
     bytes: usize,
+    /// How many of the items came from archives.
+    archived: usize,
 }
 
 impl Gathered {
-    fn push(&mut self, Proven { item, data }: Proven) {
+    fn push(&mut self, Proven { source, item, data }: Proven) {
         self.items.push(item);
+        self.archived += usize::from(!source.is_peer());
         match data {
             ProvenData::Blob(sidecar) => {
                 self.bytes += usize::try_from(SIDECAR_BYTES).unwrap_or(usize::MAX);
@@ -79,7 +82,7 @@ impl Writer {
 
     /// `None` if the runtime is shutting down.
     async fn commit(&self, gathered: Gathered) -> Option<PipelineEvent> {
-        let Gathered { batch, items, bytes } = gathered;
+        let Gathered { batch, items, bytes, archived } = gathered;
         let store = self.store.clone();
         let started = Instant::now();
         let result = match tokio::task::spawn_blocking(move || store.insert(batch)).await {
@@ -91,7 +94,7 @@ impl Writer {
         };
         Some(match result {
             Ok(_) => {
-                self.metrics.committed(items.len(), bytes, started.elapsed());
+                self.metrics.committed(items.len(), archived, bytes, started.elapsed());
                 PipelineEvent::Stored { items }
             }
             Err(error) => PipelineEvent::NotStored { items, error },

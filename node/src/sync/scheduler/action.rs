@@ -1,13 +1,52 @@
 //! What the scheduler decides, and what it is told afterwards.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
 use lapis_protocol_spec::{Bytes32, Height, Method, matching::IdentifiedValue};
 use libp2p::PeerId;
 
+use crate::sync::archive::ArchiveId;
+
 /// Names one exchange that the scheduler asked for. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);
+
+/// Somebody who can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SourceId {
+    /// A peer.
+    Peer(PeerId),
+    /// An archive.
+    Archive(ArchiveId),
+}
+
+impl SourceId {
+    /// Whether it is a peer.
+    pub fn is_peer(self) -> bool {
+        matches!(self, Self::Peer(_))
+    }
+}
+
+impl From<PeerId> for SourceId {
+    fn from(peer: PeerId) -> Self {
+        Self::Peer(peer)
+    }
+}
+
+impl From<ArchiveId> for SourceId {
+    fn from(archive: ArchiveId) -> Self {
+        Self::Archive(archive)
+    }
+}
+
+impl fmt::Display for SourceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Peer(peer) => write!(f, "peer {peer}"),
+            Self::Archive(archive) => write!(f, "{archive}"),
+        }
+    }
+}
 
 /// One thing to do now. The driver carries it out and reports [`super::Scheduler::finished`] exactly once per id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +54,7 @@ pub struct Action {
     /// The exchange's name.
     pub id: RequestId,
     /// Whom to ask.
-    pub peer: PeerId,
+    pub source: SourceId,
     /// What to ask for.
     pub fetch: Fetch,
 }
@@ -25,8 +64,13 @@ pub struct Action {
 pub enum Fetch {
     /// Decided values of these heights.
     Values(Range<Height>),
-    /// The validator set with this root.
-    ValidatorSet(Bytes32),
+    /// A validator set.
+    ValidatorSet {
+        /// Its root.
+        root: Bytes32,
+        /// A height that it signs.
+        height: Height,
+    },
     /// Payloads of these values, which are at contiguous heights.
     Payloads(Vec<IdentifiedValue>),
     /// All blobs of these values; heights between them have no blobs.
@@ -40,7 +84,7 @@ impl Fetch {
     pub fn method(&self) -> Method {
         match self {
             Self::Values(_) => Method::DecidedValuesByRange,
-            Self::ValidatorSet(_) => Method::ValidatorSetByRoot,
+            Self::ValidatorSet { .. } => Method::ValidatorSetByRoot,
             Self::Payloads(_) => Method::PayloadsByRange,
             Self::WholeHeights(_) => Method::BlobsByRange,
             Self::Blobs(_) => Method::BlobsByRoot,
@@ -71,13 +115,13 @@ impl Item {
 pub enum Outcome {
     /// The response ended in order, whether or not it held all that was asked for.
     Answered,
-    /// The peer said, or showed by an empty answer, that it does not have it. Nobody's fault.
+    /// It said, or showed by an empty answer, that it does not have it. Nobody's fault.
     Unavailable,
-    /// The peer asked us to slow down.
+    /// It asked us to slow down.
     RateLimited,
     /// Time-out, reset, truncation: unclear whose fault.
     Broken,
-    /// The peer sent something that an honest peer does not send.
+    /// It sent something that an honest source does not send.
     Faulty,
     /// Our own doing (shutdown, no permit): not held against anybody.
     Local,

@@ -4,7 +4,10 @@ use std::{collections::HashSet, ops::Range, time::Duration};
 
 use lapis_protocol_spec::Height;
 
-use super::action::{Item, Outcome};
+use super::{
+    action::{Item, Outcome},
+    mend::Mend,
+};
 
 /// How requests are spread over time and peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,16 +51,20 @@ impl Default for SchedulerConfig {
 /// Why nothing more can be asked for, though something is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocked {
-    /// No peer is connected.
+    /// No peer is connected, and no archive has what is missing.
     NoPeers,
-    /// No connected peer claims to have this.
-    NoPeerHas(Range<Height>),
+    /// No connected peer and no archive claims to have this.
+    NobodyHas(Range<Height>),
     /// Peers that have it are busy, paused or just failed to deliver it.
     PeersBusy(Range<Height>),
+    /// No peer claims it; archives that do are busy, paused or just failed to deliver it.
+    ArchivesBusy(Range<Height>),
     /// The byte budget is used up by what waits for verification or the store.
     BufferFull,
     /// Our own disk or memory did not take what arrived: nothing is asked for until that had time to pass.
     OwnTrouble,
+    /// A damaged row of the store waits for somebody who has it.
+    StoreDamaged(Mend),
     /// Import is too far behind.
     ImporterBehind,
 }
@@ -73,4 +80,13 @@ pub struct Report {
     pub values: u64,
     /// Payload bytes that arrived.
     pub bytes: u64,
+    /// The height at which it went wrong, where heights are independent of each other: of later ones it says nothing.
+    pub broke_at: Option<Height>,
+}
+
+impl Report {
+    /// Nothing arrived.
+    pub fn empty(outcome: Outcome) -> Self {
+        Self { outcome, received: HashSet::new(), values: 0, bytes: 0, broke_at: None }
+    }
 }

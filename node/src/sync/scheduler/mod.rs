@@ -3,14 +3,19 @@
 //! It is told what happened (a peer came, an exchange ended, an item was stored) and asked what to do
 //! ([`Scheduler::poll`]). All state of the sync is here; the driver holds only sockets and buffers.
 //!
-//! Heights are worked on in ascending order, each item on its own: the blobs of one height may come from several peers,
-//! and a retry asks only for what is still missing, from a peer that has not just failed to deliver it.
+//! Heights are worked on in ascending order, each item on its own: the blobs of one height may come from several peers
+//! and archives,
+//! and a retry asks only for what is still missing, from somebody who has not just failed to deliver it.
 
 mod action;
+mod claims;
 mod config;
 mod data;
-mod peers;
+mod mend;
 mod plan;
+mod recall;
+mod source;
+mod sources;
 mod values;
 
 use std::{
@@ -19,19 +24,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lapis_protocol_spec::{Bytes32, Height, Method, Status};
+use lapis_protocol_spec::{Bytes32, Height, HeightRanges, Method, Status};
 use libp2p::PeerId;
 
 pub use self::{
-    action::{Action, Fetch, Item, Outcome, RequestId},
+    action::{Action, Fetch, Item, Outcome, RequestId, SourceId},
     config::{Blocked, Pacing, Report, SchedulerConfig},
     data::{Missing, SIDECAR_BYTES},
+    mend::Mend,
 };
-use self::{
-    data::DataLane,
-    peers::{Delivery, PeerBook},
-    values::ValuesLane,
-};
+use self::{data::DataLane, mend::MendLane, source::Delivery, sources::SourceBook, values::ValuesLane};
+use super::archive::ArchiveId;
 
 /// How long nothing is asked for after something could not be checked or stored.
 const HOLD: Duration = Duration::from_secs(1);
@@ -39,20 +42,35 @@ const HOLD: Duration = Duration::from_secs(1);
 /// An exchange that the scheduler asked for.
 #[derive(Debug)]
 struct Flight {
-    peer: PeerId,
+    source: SourceId,
     method: Method,
     items: Vec<Item>,
     bytes: u64,
     started: Instant,
+    /// The row that it is to mend, if it is for that.
+    mend: Option<Mend>,
+    is_recalled: bool,
+}
+
+/// What an exchange that ended was for, as far as its driver has something in hand for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Decided values of this range, some of which may have come.
+    Values(Range<Height>),
+    /// A row to be mended, and what should mend it has come.
+    Mend(Mend),
+    /// Something else, or nothing has come.
+    Other,
 }
 
 /// The scheduler's state.
 #[derive(Debug)]
 pub struct Scheduler {
     config: SchedulerConfig,
-    book: PeerBook,
+    book: SourceBook,
     values: ValuesLane,
     data: DataLane,
+    mends: MendLane,
     imported: Height,
     /// Highest height of which a certificate was seen.
     certified: Height,
@@ -71,9 +89,10 @@ impl Scheduler {
     pub fn new(config: SchedulerConfig, decided: Height, available: Height, imported: Height) -> Self {
         Self {
             config,
-            book: PeerBook::default(),
+            book: SourceBook::default(),
             values: ValuesLane::new(decided),
             data: DataLane::new(available),
+            mends: MendLane::default(),
             imported,
             certified: decided,
             held_until: None,
@@ -88,28 +107,39 @@ impl Scheduler {
 
     /// A peer finished the handshake, or sent a newer status.
     pub fn peer_status(&mut self, peer: PeerId, status: Status) {
-        self.book.update(peer, status);
+        self.book.update_peer(peer, status);
     }
 
     /// A peer announced a decided height whose certificate holds.
-    pub fn peer_announced(&mut self, peer: &PeerId, height: Height) {
+    pub fn peer_announced(&mut self, peer: PeerId, height: Height) {
         self.certified = self.certified.max(height);
         self.book.announced(peer, height);
     }
 
     /// A peer is gone. Its exchanges still have to be reported as finished.
-    pub fn peer_gone(&mut self, peer: &PeerId) {
-        self.book.remove(peer);
+    pub fn peer_gone(&mut self, peer: PeerId) {
+        self.book.remove(peer.into());
+    }
+
+    /// An archive is there, or covers other heights than before.
+    pub fn archive_covers(&mut self, archive: ArchiveId, held: HeightRanges) {
+        self.book.update_archive(archive, held);
+    }
+
+    /// An archive is gone. Its exchanges still have to be reported as finished.
+    pub fn archive_gone(&mut self, archive: ArchiveId) {
+        self.book.remove(SourceId::Archive(archive));
     }
 
     /// Number of usable peers.
     pub fn peers(&self) -> usize {
-        self.book.len()
+        self.book.peer_count()
     }
 
     /// The height that the network seems to have reached; never below our own.
     pub fn target(&self) -> Height {
-        self.book.corroborated_head().max(self.values.decided()).max(self.certified)
+        let decided = self.values.decided();
+        self.book.corroborated_head(decided).max(decided).max(self.certified)
     }
 
     /// Bytes asked for or received and not yet stored.
@@ -137,9 +167,9 @@ impl Scheduler {
         self.values.set_held(held);
     }
 
-    /// A value that `peer` sent is not certified: ask somebody else.
-    pub fn faulty_value(&mut self, peer: &PeerId, height: Height, now: Instant) {
-        self.book.lacks(peer, height, Outcome::Faulty, now);
+    /// A value from `source` is not certified: ask somebody else.
+    pub fn faulty_value(&mut self, source: SourceId, height: Height, now: Instant) {
+        self.book.lacks(source, height, Outcome::Faulty, now);
     }
 
     /// A commit waits for this validator set.
@@ -203,10 +233,10 @@ impl Scheduler {
         }
     }
 
-    /// An item that `peer` sent failed verification: ask somebody else.
-    pub fn faulty(&mut self, peer: &PeerId, item: Item, now: Instant) {
+    /// An item from `source` failed verification: ask somebody else.
+    pub fn faulty(&mut self, source: SourceId, item: Item, now: Instant) {
         self.data.lost(item);
-        self.book.lacks(peer, item.height(), Outcome::Faulty, now);
+        self.book.lacks(source, item.height(), Outcome::Faulty, now);
     }
 
     /// An item arrived and could not be checked or stored: it is missing again, and nothing is asked for until our own
@@ -221,38 +251,78 @@ impl Scheduler {
         self.held_until = Some(now + HOLD);
     }
 
-    /// An exchange ended. Gives the range if it was one for values.
-    pub fn finished(&mut self, id: RequestId, report: &Report, now: Instant) -> Option<Range<Height>> {
-        let flight = self.flights.remove(&id)?;
+    /// A row of the store is damaged and can only come back from others.
+    pub fn want_mend(&mut self, mend: Mend) {
+        self.mends.want(mend);
+    }
+
+    /// What came did not mend the row: try again after a while.
+    pub fn not_mended(&mut self, mend: Mend, now: Instant) {
+        self.mends.failed(mend, now);
+    }
+
+    /// The row can be read again; what depends on it is to be looked at.
+    pub fn mended(&mut self, mend: Mend) {
+        self.mends.done(mend);
+        if let Mend::Value(height) = mend {
+            self.book.forget_height(height);
+            self.data.reload_from(height);
+        }
+    }
+
+    /// An exchange ended.
+    pub fn finished(&mut self, id: RequestId, report: &Report, now: Instant) -> Ended {
+        let Some(flight) = self.flights.remove(&id) else { return Ended::Other };
         let delivery = Delivery {
             outcome: report.outcome,
             asked: flight.bytes,
             arrived: report.bytes,
             elapsed: now.saturating_duration_since(flight.started),
         };
-        self.book.ended(&flight.peer, flight.method, delivery, now);
+        self.book.ended(flight.source, flight.method, delivery, now);
+        if let Some(mend) = flight.mend {
+            return self.mend_finished(id, mend, &flight, report, now);
+        }
         match flight.method {
-            Method::DecidedValuesByRange => self.values_finished(id, &flight, report, now),
+            Method::DecidedValuesByRange => {
+                self.values_finished(id, &flight, report, now).map_or(Ended::Other, Ended::Values)
+            }
             Method::ValidatorSetByRoot => {
                 self.set_in_flight = false;
                 if report.bytes == 0 {
                     let height = self.values.decided().saturating_add(1);
-                    self.book.lacks(&flight.peer, height, report.outcome, now);
+                    self.book.lacks(flight.source, height, report.outcome, now);
                 }
-                None
+                Ended::Other
             }
-            method => {
-                let lost = self.data.finish(id, &flight.items, &report.received);
-                for height in &lost {
-                    self.book.lacks(&flight.peer, *height, report.outcome, now);
-                }
-                let not_held = matches!(report.outcome, Outcome::Answered | Outcome::Unavailable);
-                if method == Method::BlobsByRange && not_held {
-                    self.data.split(&lost);
-                }
-                None
+            _ => {
+                self.data_finished(id, &flight, report, now);
+                Ended::Other
             }
         }
+    }
+
+    fn data_finished(&mut self, id: RequestId, flight: &Flight, report: &Report, now: Instant) {
+        let lost = self.data.finish(id, &flight.items, &report.received);
+        let unread = |height: Height| report.broke_at.is_some_and(|at| height > at);
+        for height in lost.iter().filter(|height| !unread(**height)) {
+            self.book.lacks(flight.source, *height, report.outcome, now);
+        }
+        let not_held = matches!(report.outcome, Outcome::Answered | Outcome::Unavailable);
+        // Peers serve parts of a height by hash only; an archive gives what is asked for either way.
+        if flight.method == Method::BlobsByRange && not_held && flight.source.is_peer() {
+            self.data.split(&lost);
+        }
+    }
+
+    fn mend_finished(&mut self, id: RequestId, mend: Mend, flight: &Flight, report: &Report, now: Instant) -> Ended {
+        let has_come = report.bytes > 0;
+        if let Mend::Value(height) = mend
+            && !has_come
+        {
+            self.book.lacks(flight.source, height, report.outcome, now);
+        }
+        self.mends.finished(id, has_come, now).map_or(Ended::Other, Ended::Mend)
     }
 
     fn values_finished(
@@ -265,9 +335,9 @@ impl Scheduler {
         let heights = self.values.finished(id, report.values, report.bytes)?;
         let served_to = heights.start.saturating_add(report.values);
         if served_to < heights.end {
-            self.book.lacks(&flight.peer, served_to, report.outcome, now);
+            self.book.lacks(flight.source, served_to, report.outcome, now);
             if matches!(report.outcome, Outcome::Answered | Outcome::Unavailable) {
-                self.book.shrink_values(&flight.peer, served_to.saturating_sub(1));
+                self.book.shrink_values(flight.source, served_to.saturating_sub(1));
             }
         }
         Some(heights)

@@ -3,18 +3,18 @@
 use std::{ops::Range, time::Instant};
 
 use lapis_protocol_spec::{Height, Method};
-use libp2p::PeerId;
 use rand::Rng;
 
 use super::{
     Flight, Scheduler,
-    action::{Action, Fetch, Item, RequestId},
+    action::{Action, Fetch, Item, RequestId, SourceId},
+    claims::Kind,
     config::{Blocked, Pacing},
     data::{Proposal, SIDECAR_BYTES},
-    peers::Kind,
+    mend::Mend,
 };
 
-/// A busy peer is given another request only if this much of its window is free (or the request is smaller).
+/// A busy source is given another request only if this much of its window is free (or the request is smaller).
 const LEAST_REQUEST_BYTES: u64 = 8 * SIDECAR_BYTES;
 
 /// What data is asked for by.
@@ -32,11 +32,15 @@ impl Scheduler {
             self.blocked = Some(Blocked::OwnTrouble);
             return actions;
         }
+        self.poll_mends(now, rng, &mut actions);
         self.poll_validator_set(now, rng, &mut actions);
         if self.config.follow {
             self.poll_values(now, rng, &mut actions);
         }
         self.poll_data(now, rng, &mut actions);
+        if self.blocked.is_none() {
+            self.blocked = self.mends.first().map(Blocked::StoreDamaged).or_else(|| self.values_blocked());
+        }
         actions
     }
 
@@ -54,21 +58,39 @@ impl Scheduler {
         matches!(self.config.pacing, Pacing::Fixed(_)) && !actions.is_empty()
     }
 
+    fn poll_mends(&mut self, now: Instant, rng: &mut impl Rng, actions: &mut Vec<Action>) {
+        let decided = self.values.decided();
+        for mend in self.mends.due(now) {
+            if self.is_full(actions) {
+                return;
+            }
+            let height = if let Mend::Value(height) = mend { height } else { decided };
+            let fetch = mend.fetch(decided);
+            let Some(source) = self.book.choose(Kind::Values, height, fetch.method(), 0, now, rng) else { continue };
+            let action = self.start(source, fetch, Vec::new(), self.values.expected_bytes(1), now);
+            self.mends.started(mend, action.id);
+            if let Some(flight) = self.flights.get_mut(&action.id) {
+                flight.mend = Some(mend);
+            }
+            actions.push(action);
+        }
+    }
+
     fn poll_validator_set(&mut self, now: Instant, rng: &mut impl Rng, actions: &mut Vec<Action>) {
         let Some(root) = self.wanted_set.filter(|_| !self.set_in_flight) else { return };
         let height = self.values.decided().saturating_add(1);
         let method = Method::ValidatorSetByRoot;
-        if let Some(peer) = self.book.choose(Kind::Values, height, method, 0, now, rng) {
+        if let Some(source) = self.book.choose(Kind::Values, height, method, 0, now, rng) {
             self.set_in_flight = true;
-            actions.push(self.start(peer, Fetch::ValidatorSet(root), Vec::new(), 0, now));
+            actions.push(self.start(source, Fetch::ValidatorSet { root, height }, Vec::new(), 0, now));
         }
     }
 
     fn poll_values(&mut self, now: Instant, rng: &mut impl Rng, actions: &mut Vec<Action>) {
         while !self.is_full(actions) {
-            let Some((peer, heights)) = self.values.next(&self.book, now, rng) else { return };
+            let Some((source, heights)) = self.values.next(&self.book, now, rng) else { return };
             let bytes = self.values.expected_bytes(heights.end - heights.start);
-            let action = self.start(peer, Fetch::Values(heights.clone()), Vec::new(), bytes, now);
+            let action = self.start(source, Fetch::Values(heights.clone()), Vec::new(), bytes, now);
             self.values.started(action.id, heights);
             actions.push(action);
         }
@@ -77,7 +99,7 @@ impl Scheduler {
     fn poll_data(&mut self, now: Instant, rng: &mut impl Rng, actions: &mut Vec<Action>) {
         let mut unserved: Option<(Kind, Range<Height>)> = None;
         if let Some(first) = self.data.first()
-            && !self.book.anyone_is_free(&DATA_METHODS, now)
+            && !self.book.anyone_is_free(&DATA_METHODS, first, now)
         {
             self.blocked = Some(self.why_unserved(Kind::Blobs, first..first.saturating_add(1)));
             return;
@@ -86,7 +108,7 @@ impl Scheduler {
             for kind in [Kind::Payloads, Kind::Blobs] {
                 match self.poll_height(kind, height, now, rng, actions) {
                     Asked::All => {}
-                    Asked::NoPeer => {
+                    Asked::Nobody => {
                         let (_, range) = unserved.get_or_insert((kind, height..height));
                         range.end = height.saturating_add(1);
                     }
@@ -102,13 +124,23 @@ impl Scheduler {
     }
 
     fn why_unserved(&self, kind: Kind, range: Range<Height>) -> Blocked {
-        if self.book.len() == 0 {
-            Blocked::NoPeers
-        } else if self.book.anyone_claims(kind, range.start) {
+        if self.book.any_peer_claims(kind, range.start) {
             Blocked::PeersBusy(range)
+        } else if self.book.any_archive_claims(kind, range.start) {
+            Blocked::ArchivesBusy(range)
+        } else if self.book.peer_count() == 0 {
+            Blocked::NoPeers
         } else {
-            Blocked::NoPeerHas(range)
+            Blocked::NobodyHas(range)
         }
+    }
+
+    /// Why no decided values are on their way although there should be more.
+    fn values_blocked(&self) -> Option<Blocked> {
+        let next = self.values.decided().saturating_add(1);
+        let wanted = next..self.target().saturating_add(1);
+        let waits = self.config.follow && self.values.is_idle() && !wanted.is_empty();
+        waits.then(|| self.why_unserved(Kind::Values, wanted))
     }
 
     fn waits_for_import(&self) -> Option<Blocked> {
@@ -116,7 +148,7 @@ impl Scheduler {
         (self.data.loaded_to() >= ahead && self.values.decided() > ahead).then_some(Blocked::ImporterBehind)
     }
 
-    /// Asks for all that is missing of `kind` at `height`, of as many peers as that takes.
+    /// Asks for all that is missing of `kind` at `height`, of as many sources as that takes.
     fn poll_height(
         &mut self,
         kind: Kind,
@@ -139,8 +171,8 @@ impl Scheduler {
             if self.is_full(actions) {
                 return Asked::Paced;
             }
-            let Some((peer, proposal)) = self.place(kind, height, proposal, now, rng) else { return Asked::NoPeer };
-            let action = self.start(peer, proposal.fetch, proposal.items, proposal.bytes, now);
+            let Some((source, proposal)) = self.place(kind, height, proposal, now, rng) else { return Asked::Nobody };
+            let action = self.start(source, proposal.fetch, proposal.items, proposal.bytes, now);
             actions.push(action);
         }
     }
@@ -153,7 +185,7 @@ impl Scheduler {
         }
     }
 
-    /// Finds a peer for `proposal`, and cuts the proposal down to what that peer claims and may have in flight.
+    /// Finds a source for `proposal`, and cuts the proposal down to what that one claims and may have in flight.
     fn place(
         &self,
         kind: Kind,
@@ -161,31 +193,31 @@ impl Scheduler {
         proposal: Proposal,
         now: Instant,
         rng: &mut impl Rng,
-    ) -> Option<(PeerId, Proposal)> {
+    ) -> Option<(SourceId, Proposal)> {
         let method = proposal.fetch.method();
         let least = proposal.bytes.min(LEAST_REQUEST_BYTES);
         let id = self.book.choose(kind, height, method, least, now, rng)?;
-        let peer = self.book.peer(&id)?;
-        let servable = |height: Height| peer.may_serve(kind, height, now);
-        let fits = proposal.bytes <= peer.room().max(least);
+        let source = self.book.source(id)?;
+        let servable = |height: Height| self.book.may_serve(id, kind, height, now);
+        let fits = proposal.bytes <= source.room().max(least);
         if fits && proposal.items.iter().all(|item| servable(item.height())) {
             return Some((id, proposal));
         }
-        let mut smaller = self.propose(kind, height, peer.room().max(least).min(proposal.bytes))?;
+        let mut smaller = self.propose(kind, height, source.room().max(least).min(proposal.bytes))?;
         smaller.keep_heights(servable);
         // Cutting may turn whole heights into single blobs, which is another method with permits of its own.
-        (peer.is_free(smaller.fetch.method(), now) && !smaller.items.is_empty()).then_some((id, smaller))
+        (source.is_free(smaller.fetch.method(), now) && !smaller.items.is_empty()).then_some((id, smaller))
     }
 
-    fn start(&mut self, peer: PeerId, fetch: Fetch, items: Vec<Item>, bytes: u64, now: Instant) -> Action {
+    fn start(&mut self, source: SourceId, fetch: Fetch, items: Vec<Item>, bytes: u64, now: Instant) -> Action {
         let id = RequestId(self.next_id);
         self.next_id += 1;
         let method = fetch.method();
         self.data.start(id, &items);
-        self.book.started(&peer, method, bytes);
-        self.flights.insert(id, Flight { peer, method, items, bytes, started: now });
+        self.book.started(source, method, bytes);
+        self.flights.insert(id, Flight { source, method, items, bytes, started: now, mend: None, is_recalled: false });
         self.last_start = Some(now);
-        Action { id, peer, fetch }
+        Action { id, source, fetch }
     }
 }
 
@@ -194,7 +226,7 @@ enum Asked {
     /// Nothing is missing that is not asked for.
     All,
     /// Nobody can be asked now.
-    NoPeer,
+    Nobody,
     /// The byte budget is used up.
     NoRoom,
     /// Pacing allows no further request now.
@@ -210,7 +242,7 @@ impl Proposal {
                 values.retain(|value| value.value().height < end);
             }
             Fetch::Blobs(wanted) => wanted.retain(|(value, _)| value.value().height < end),
-            Fetch::Values(_) | Fetch::ValidatorSet(_) => {}
+            Fetch::Values(_) | Fetch::ValidatorSet { .. } => {}
         }
         let before = self.items.len();
         self.items.retain(|item| item.height() < end);

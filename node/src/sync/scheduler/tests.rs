@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod archives;
+mod mends;
 mod network;
 
 use std::{
@@ -66,6 +68,7 @@ impl Bench {
             received: received.iter().copied().collect(),
             values: 0,
             bytes: received.len() as u64 * SIDECAR_BYTES,
+            broke_at: None,
         };
         self.scheduler.finished(action.id, &report, self.now);
     }
@@ -85,7 +88,7 @@ fn items(action: &Action) -> Vec<Item> {
             .iter()
             .flat_map(|(value, indices)| indices.iter().map(|index| Item::Blob(value.value().height, *index)))
             .collect(),
-        Fetch::Values(_) | Fetch::ValidatorSet(_) => Vec::new(),
+        Fetch::Values(_) | Fetch::ValidatorSet { .. } => Vec::new(),
     }
 }
 
@@ -108,7 +111,7 @@ fn a_peer_is_not_asked_for_what_it_does_not_claim() {
     let low = PeerId::random();
     bench.scheduler.peer_status(low, status(8));
     assert!(bench.poll().is_empty());
-    assert_eq!(bench.scheduler.blocked(), Some(&Blocked::NoPeerHas(9..10)));
+    assert_eq!(bench.scheduler.blocked(), Some(&Blocked::NobodyHas(9..10)));
     let pruned = PeerId::random();
     bench.scheduler.peer_status(pruned, Status { earliest_blob_height: 10, ..status(20) });
     let actions = bench.poll();
@@ -130,7 +133,7 @@ fn a_retry_asks_only_for_what_is_missing_and_somebody_else() {
     let retry = blob_actions(bench.poll());
     assert_eq!(retry.len(), 1);
     assert_eq!(items(&retry[0]), vec![Item::Blob(1, 2)]);
-    assert_eq!((retry[0].peer, retry[0].fetch.method()), (second, Method::BlobsByRoot));
+    assert_eq!((retry[0].source, retry[0].fetch.method()), (second.into(), Method::BlobsByRoot));
 }
 
 #[test]
@@ -141,14 +144,14 @@ fn a_faulty_item_is_never_asked_of_its_sender_again() {
     bench.scheduler.load(vec![missing(1, 1)], 1);
     let actions = blob_actions(bench.poll());
     bench.finish(&actions[0], Outcome::Answered, &[Item::Blob(1, 0)]);
-    bench.scheduler.faulty(&liar, Item::Blob(1, 0), bench.now);
+    bench.scheduler.faulty(liar.into(), Item::Blob(1, 0), bench.now);
     for _ in 0..100 {
         bench.now += Duration::from_secs(1);
         assert!(blob_actions(bench.poll()).is_empty());
     }
     let honest = PeerId::random();
     bench.scheduler.peer_status(honest, status(1));
-    assert_eq!(blob_actions(bench.poll())[0].peer, honest);
+    assert_eq!(blob_actions(bench.poll())[0].source, honest.into());
 }
 
 #[test]
@@ -158,14 +161,14 @@ fn a_fault_that_is_found_before_the_exchange_ends_is_not_lost() {
     bench.scheduler.peer_status(liar, status(1));
     bench.scheduler.load(vec![missing(1, 2)], 1);
     let actions = blob_actions(bench.poll());
-    bench.scheduler.faulty(&liar, Item::Blob(1, 0), bench.now);
+    bench.scheduler.faulty(liar.into(), Item::Blob(1, 0), bench.now);
     bench.scheduler.stored(Item::Blob(1, 1));
     bench.finish(&actions[0], Outcome::Answered, &items(&actions[0]));
     let honest = PeerId::random();
     bench.scheduler.peer_status(honest, status(1));
     let retry = blob_actions(bench.poll());
     assert_eq!(items(&retry[0]), vec![Item::Blob(1, 0)]);
-    assert_eq!(retry[0].peer, honest);
+    assert_eq!(retry[0].source, honest.into());
 }
 
 #[test]
@@ -204,7 +207,7 @@ fn one_height_is_fetched_from_several_peers_at_once() {
         bench.scheduler.peer_status(PeerId::random(), status(1));
     }
     bench.scheduler.load(vec![missing(1, 512)], 1);
-    let peers: BTreeSet<PeerId> = blob_actions(bench.poll()).into_iter().map(|action| action.peer).collect();
+    let peers: BTreeSet<SourceId> = blob_actions(bench.poll()).into_iter().map(|action| action.source).collect();
     assert!(peers.len() > 1);
 }
 
@@ -259,12 +262,14 @@ fn s1_a_lying_height_does_not_keep_the_node_from_honest_peers() {
     for _ in 0..200 {
         for action in bench.poll() {
             let Fetch::Values(heights) = &action.fetch else { continue };
-            let served = if action.peer == honest { heights.end.min(65).saturating_sub(heights.start) } else { 0 };
+            let served =
+                if action.source == honest.into() { heights.end.min(65).saturating_sub(heights.start) } else { 0 };
             let outcome = if served > 0 { Outcome::Answered } else { Outcome::Unavailable };
-            let report = Report { outcome, received: HashSet::new(), values: served, bytes: served * 500 };
+            let report =
+                Report { outcome, received: HashSet::new(), values: served, bytes: served * 500, broke_at: None };
             let asked = bench.scheduler.finished(action.id, &report, bench.now);
             if served > 0 {
-                let heights = asked.unwrap();
+                let Ended::Values(heights) = asked else { panic!("{asked:?}") };
                 committed.insert(heights.start..heights.start + served);
                 bench.scheduler.set_decided(committed.contiguous_from(1));
             }
@@ -370,7 +375,8 @@ fn a_range_of_values_that_we_cut_short_does_not_shrink_the_claim() {
     let peer = PeerId::random();
     bench.scheduler.peer_status(peer, status(1000));
     let first = bench.poll();
-    let report = Report { outcome: Outcome::Local, received: HashSet::new(), values: 5, bytes: 5_000_000 };
+    let report =
+        Report { outcome: Outcome::Local, received: HashSet::new(), values: 5, bytes: 5_000_000, broke_at: None };
     bench.scheduler.finished(first[0].id, &report, bench.now);
     bench.scheduler.set_decided(5);
     let next = bench.poll();

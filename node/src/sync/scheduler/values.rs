@@ -6,12 +6,12 @@
 use std::{collections::BTreeMap, ops::Range, time::Instant};
 
 use lapis_protocol_spec::{Height, HeightRanges, MAX_REQUEST_HEIGHTS, Method};
-use libp2p::PeerId;
 use rand::Rng;
 
 use super::{
-    action::RequestId,
-    peers::{Kind, PeerBook},
+    action::{RequestId, SourceId},
+    claims::Kind,
+    sources::SourceBook,
 };
 
 /// Ranges in flight or held.
@@ -62,26 +62,44 @@ impl ValuesLane {
     }
 
     /// The next range to ask for and whom, if any.
-    pub(super) fn next(&self, book: &PeerBook, now: Instant, rng: &mut impl Rng) -> Option<(PeerId, Range<Height>)> {
+    pub(super) fn next(
+        &self,
+        book: &SourceBook,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> Option<(SourceId, Range<Height>)> {
         if self.flights.len() + self.held.len() >= MAX_RANGES {
             return None;
         }
         let covered = self.covered();
         let start = covered.contiguous_from(self.decided.checked_add(1)?).checked_add(1)?;
         // Metadata is small: it does not wait for the window that data is held to.
-        let peer = book.choose(Kind::Values, start, Method::DecidedValuesByRange, 0, now, rng)?;
-        let claimed = book.peer(&peer)?.decided();
+        let source = book.choose(Kind::Values, start, Method::DecidedValuesByRange, 0, now, rng)?;
+        let claimed = book.source(source)?.claims.last_value(start);
         let count = (TARGET_BYTES / self.value_bytes.max(1)).clamp(1, MAX_REQUEST_HEIGHTS);
         let mut end = start.saturating_add(count).min(claimed.saturating_add(1));
         if let Some(next) = covered.iter().map(|range| range.start).find(|covered| *covered > start) {
             end = end.min(next);
         }
-        (start < end).then_some((peer, start..end))
+        if !source.is_peer() {
+            end = (start..end).find(|height| !book.may_serve(source, Kind::Values, *height, now)).unwrap_or(end);
+        }
+        (start < end).then_some((source, start..end))
     }
 
     /// A range was asked for.
     pub(super) fn started(&mut self, id: RequestId, heights: Range<Height>) {
         self.flights.insert(id, heights);
+    }
+
+    /// Whether nothing is asked for, and nothing waits to be committed.
+    pub(super) fn is_idle(&self) -> bool {
+        self.flights.is_empty() && self.held.is_empty()
+    }
+
+    /// First height of the range that `id` is for.
+    pub(super) fn in_flight(&self, id: RequestId) -> Option<Height> {
+        self.flights.get(&id).map(|heights| heights.start)
     }
 
     /// An exchange ended after `served` values of `bytes` bytes. Returns the range.

@@ -11,15 +11,15 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{Failure, hex, objects};
 
 /// Kind and content. Lengths of records and checksums are not part of it.
-type Frame = (u8, Vec<u8>);
+pub(super) type Frame = (u8, Vec<u8>);
 
 /// Bytes of a height frame: head, height, length.
 const HEIGHT_FRAME: usize = 5 + 16;
 
-struct Archive {
-    genesis: Genesis,
+pub(super) struct Archive {
+    pub(super) genesis: Genesis,
     frames: Vec<Frame>,
-    last: u64,
+    pub(super) last: u64,
 }
 
 /// `archives.json`.
@@ -44,7 +44,7 @@ pub(crate) fn file() -> Result<Json, Failure> {
 }
 
 /// Three heights without blobs, and what the library's writer makes of them.
-fn archive() -> Result<(Archive, Vec<u8>), Failure> {
+pub(super) fn archive() -> Result<(Archive, Vec<u8>), Failure> {
     let sets: Vec<ValidatorSet> = [&[(1, 10), (2, 20)][..], &[(3, 5)]]
         .into_iter()
         .map(|powers| objects::set_of(&objects::members(powers)))
@@ -79,7 +79,7 @@ fn end(records: u64, value_id: Bytes32) -> Vec<u8> {
 
 impl Archive {
     /// The bytes up to the body.
-    fn header(&self, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    pub(super) fn header(&self, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let genesis = encode(&self.genesis);
         let mut header = b"\x89LAPIS\r\n\x01\x00\x00\x00".to_vec();
         header.extend(1_u64.to_le_bytes());
@@ -91,6 +91,11 @@ impl Archive {
         let checksum = xxh3_64(&header);
         header.extend(checksum.to_le_bytes());
         header
+    }
+
+    /// The frames of each record.
+    pub(super) fn records(&self) -> impl Iterator<Item = &[Frame]> {
+        self.frames.split_inclusive(|(kind, _)| *kind == 6).filter(|frames| frames.len() > 1)
     }
 
     /// The whole archive; each record says that it is `skew` bytes longer than it is.
@@ -127,7 +132,7 @@ fn body(frames: &[Frame], skew: u64) -> Vec<u8> {
 }
 
 /// Bytes of a frame's content with the length or checksum that is added to it.
-fn content_bytes((kind, content): &Frame) -> usize {
+pub(super) fn content_bytes((kind, content): &Frame) -> usize {
     content.len() + if matches!(kind, 1 | 6 | 7) { 8 } else { 0 }
 }
 

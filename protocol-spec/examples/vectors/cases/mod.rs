@@ -3,6 +3,7 @@
 mod archives;
 mod certificates;
 mod containers;
+mod indexes;
 mod objects;
 mod proofs;
 mod requests;
@@ -28,6 +29,7 @@ pub(crate) fn files() -> Result<Vec<(&'static str, Json)>, Failure> {
         ("requests.json", requests::file()?),
         ("responses.json", responses::file()?),
         ("archives.json", archives::file()?),
+        ("indexes.json", indexes::file()?),
     ])
 }
 

@@ -8,6 +8,7 @@
 
 mod damage;
 mod layout;
+mod part;
 
 use std::sync::LazyLock;
 
@@ -29,7 +30,8 @@ struct Made {
 impl Made {
     fn next(tip: &mut ChainLink, genesis_id: Bytes32, committee: &Committee, blobs: usize) -> Self {
         let mut value = successor(tip, &committee.set);
-        let commitments: Vec<_> = SIDECARS[..blobs].iter().map(|sidecar| sidecar.kzg_commitment).collect();
+        let sidecars = || SIDECARS.iter().cycle().take(blobs);
+        let commitments: Vec<_> = sidecars().map(|sidecar| sidecar.kzg_commitment).collect();
         value.blob_kzg_commitments = commitments.try_into().unwrap();
         let decided = committee.decide(genesis_id, value, &[0, 1]);
         *tip = ChainLink::after(&decided.value, decided.certificate.value_id);
@@ -41,7 +43,7 @@ impl Made {
             ..PayloadEnvelope::default()
         };
         let place = |(index, sidecar): (u64, &BlobSidecar)| BlobSidecar { height, index, ..sidecar.clone() };
-        let blobs = (0..).zip(&SIDECARS[..blobs]).map(place).collect();
+        let blobs = (0..).zip(sidecars()).map(place).collect();
         Self { sets: if height == 1 { vec![committee.set.clone()] } else { Vec::new() }, decided, payload, blobs }
     }
 

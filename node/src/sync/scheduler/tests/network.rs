@@ -1,16 +1,19 @@
-//! A simulated network: peers with latency and rate, honest and not, in virtual time.
+//! A simulated network: peers and archives with latency and rate, honest and not, in virtual time.
 
 use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap, HashSet},
     time::{Duration, Instant},
 };
 
-use libp2p::PeerId;
+use lapis_protocol_spec::{Height, HeightRanges, Status};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::{items, missing, status};
-use crate::sync::scheduler::{
-    Action, Blocked, Fetch, Item, Outcome, Report, RequestId, SIDECAR_BYTES, Scheduler, SchedulerConfig,
+use crate::sync::{
+    archive::ArchiveId,
+    scheduler::{
+        Action, Blocked, Fetch, Item, Outcome, Report, RequestId, SIDECAR_BYTES, Scheduler, SchedulerConfig, SourceId,
+    },
 };
 
 /// How a peer answers.
@@ -30,7 +33,7 @@ pub(super) enum Behaviour {
 }
 
 struct Peer {
-    id: PeerId,
+    id: SourceId,
     behaviour: Behaviour,
     latency: Duration,
     bytes_per_second: u64,
@@ -70,12 +73,15 @@ pub(super) struct Network {
     rng: StdRng,
     start: Instant,
     now: Instant,
-    peers: BTreeMap<PeerId, Peer>,
+    /// Peers and archives.
+    peers: BTreeMap<SourceId, Peer>,
     pending: BinaryHeap<Pending>,
     outstanding: BTreeSet<Item>,
     withheld: BTreeSet<Item>,
     heights: u64,
     decided: u64,
+    /// Peers hold no blobs below.
+    floor: u64,
     pub(super) budget: u64,
     pub(super) peak_buffered: u64,
 }
@@ -98,6 +104,24 @@ impl Network {
         Self::with(rng, heights, move |height| counts[usize::try_from(height).unwrap()], behaviours)
     }
 
+    /// The same with peers that hold no blobs below `floor`, and with archives that cover what is said of them.
+    pub(super) fn pruned(seed: u64, heights: u64, floor: Height, archives: Vec<(Behaviour, HeightRanges)>) -> Self {
+        let mut network = Self::random(seed, heights);
+        network.floor = floor;
+        for (id, peer) in &network.peers {
+            let SourceId::Peer(id) = id else { continue };
+            let claimed = if peer.behaviour == Behaviour::Boaster { u64::MAX } else { heights };
+            network.scheduler.peer_status(*id, Status { earliest_blob_height: floor, ..status(claimed) });
+        }
+        for (index, (behaviour, held)) in archives.into_iter().enumerate() {
+            let id = ArchiveId(index);
+            network.scheduler.archive_covers(id, held);
+            let archive = Peer { id: id.into(), ..peer(0, behaviour, &mut network.rng) };
+            network.peers.insert(archive.id, archive);
+        }
+        network
+    }
+
     fn with(mut rng: StdRng, heights: u64, blobs: impl Fn(u64) -> u64, behaviours: Vec<Behaviour>) -> Self {
         let budget = 128 * SIDECAR_BYTES;
         let config = SchedulerConfig {
@@ -118,10 +142,11 @@ impl Network {
         scheduler.load(gaps, heights);
         let start = Instant::now();
         let peers = behaviours.into_iter().enumerate().map(|(index, behaviour)| peer(index, behaviour, &mut rng));
-        let peers: BTreeMap<PeerId, Peer> = peers.map(|peer| (peer.id, peer)).collect();
+        let peers: BTreeMap<SourceId, Peer> = peers.map(|peer| (peer.id, peer)).collect();
         for peer in peers.values() {
             let claimed = if peer.behaviour == Behaviour::Boaster { u64::MAX } else { heights };
-            scheduler.peer_status(peer.id, status(claimed));
+            let SourceId::Peer(id) = peer.id else { continue };
+            scheduler.peer_status(id, status(claimed));
         }
         let (pending, withheld) = (BinaryHeap::new(), BTreeSet::new());
         Self {
@@ -135,6 +160,7 @@ impl Network {
             withheld,
             heights,
             decided: heights,
+            floor: 0,
             budget,
             peak_buffered: 0,
         }
@@ -165,12 +191,12 @@ impl Network {
     }
 
     /// Runs until all is stored or `limit` of virtual time is over. Gives what was asked of whom, and when.
-    pub(super) fn run(&mut self, limit: Duration) -> Vec<(Duration, RequestId, PeerId)> {
+    pub(super) fn run(&mut self, limit: Duration) -> Vec<(Duration, RequestId, SourceId)> {
         let mut trace = Vec::new();
         let end = self.now + limit;
         while !self.outstanding.is_empty() && self.now < end {
             for action in self.scheduler.poll(self.now, &mut self.rng) {
-                trace.push((self.now - self.start, action.id, action.peer));
+                trace.push((self.now - self.start, action.id, action.source));
                 self.answer(action);
             }
             self.peak_buffered = self.peak_buffered.max(self.scheduler.buffered_bytes());
@@ -184,8 +210,10 @@ impl Network {
     }
 
     fn answer(&mut self, action: Action) {
-        let peer = &self.peers[&action.peer];
+        let peer = &self.peers[&action.source];
         let asked: Vec<Item> = items(&action);
+        let pruned = |item: &Item| matches!(item, Item::Blob(height, _) if *height < self.floor);
+        assert!(!(peer.id.is_peer() && asked.iter().any(pruned)), "a peer was asked for what it has pruned");
         let held = |items: &[Item]| -> HashSet<Item> {
             items.iter().copied().filter(|item| !self.withheld.contains(item)).collect()
         };
@@ -200,7 +228,7 @@ impl Network {
         let wait = if peer.behaviour == Behaviour::Silent { Duration::from_secs(15) } else { peer.latency };
         let wrong = peer.behaviour == Behaviour::WrongData;
         let values = if let Fetch::Values(_) = action.fetch { 0 } else { received.len() as u64 };
-        let report = Report { outcome, received, values, bytes };
+        let report = Report { outcome, received, values, bytes, broke_at: None };
         let sequence = action.id.0;
         self.pending.push(Pending { at: self.now + wait + transfer, sequence, action, report, wrong });
     }
@@ -213,7 +241,7 @@ impl Network {
         received.sort_unstable();
         for item in received {
             if wrong {
-                self.scheduler.faulty(&action.peer, item, self.now);
+                self.scheduler.faulty(action.source, item, self.now);
             } else {
                 assert!(self.outstanding.remove(&item), "{item:?} was stored twice");
                 self.scheduler.stored(item);
@@ -229,5 +257,5 @@ fn peer(index: usize, behaviour: Behaviour, rng: &mut StdRng) -> Peer {
     let key = libp2p::identity::Keypair::ed25519_from_bytes(seed).unwrap();
     let latency = Duration::from_millis(rng.random_range(1..200));
     let bytes_per_second = rng.random_range(100_000..50_000_000);
-    Peer { id: key.public().to_peer_id(), behaviour, latency, bytes_per_second }
+    Peer { id: key.public().to_peer_id().into(), behaviour, latency, bytes_per_second }
 }

@@ -1,0 +1,270 @@
+//! Archives in an object store as a source for sync.
+//!
+//! Of an archive only its index is read whole; payloads and blobs are fetched by the ranges of bytes that the index names.
+
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
+use lapis_protocol_spec::{
+    BlobSidecar, Bytes32, Height, HeightRanges, PayloadEnvelope,
+    archive::{Index, IndexError, MAX_INDEX_BYTES, SidecarPart},
+};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{ArchiveName, Catalog, ObjectArchive, ObjectError, cache::IndexCache};
+use crate::{
+    archive::{ReadError, read_payload_part, read_sidecar_part},
+    sync::archive::{Archive, ArchiveFault, ArchivedValue},
+};
+
+/// After so many looks for newer archives, everything is listed again: archives of lower heights are found then.
+const FULL_LIST_EVERY: u32 = 60;
+
+/// Reads archives at one location.
+#[derive(Debug)]
+pub struct ArchiveSource {
+    archive: ObjectArchive,
+    genesis_id: Bytes32,
+    catalog: Mutex<Catalog>,
+    coverage: watch::Sender<HeightRanges>,
+    indices: Mutex<IndexCache>,
+    /// Held while an index is fetched, so that those who want the same one fetch it once.
+    fetching: Semaphore,
+}
+
+/// Why something cannot be read from an archive.
+#[derive(Debug, thiserror::Error)]
+enum SourceError {
+    #[error("no archive has height {0}")]
+    NoArchive(Height),
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    #[error("index of {name}: {source}")]
+    Index { name: ArchiveName, source: IndexError },
+    #[error("the index of {0} is of another chain or of other heights")]
+    OtherIndex(ArchiveName),
+    #[error("the index of {0} is larger than one may be")]
+    LongIndex(ArchiveName),
+    #[error("height {height} of {name} has no blob {index}")]
+    NoBlob { name: ArchiveName, height: Height, index: u64 },
+    #[error("{name}: {source}")]
+    Part { name: ArchiveName, source: ReadError },
+    #[error("a task failed: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+impl SourceError {
+    fn fault(self) -> ArchiveFault {
+        let missing = matches!(&self, Self::Object(error) if error.is_missing());
+        match self {
+            Self::NoArchive(_) => ArchiveFault::Unavailable(Box::new(self)),
+            Self::Object(_) if missing => ArchiveFault::Unavailable(Box::new(self)),
+            Self::Object(_) | Self::Task(_) => ArchiveFault::Passing(Box::new(self)),
+            Self::Index { .. } | Self::OtherIndex(_) | Self::LongIndex(_) | Self::NoBlob { .. } | Self::Part { .. } => {
+                ArchiveFault::Damaged(Box::new(self))
+            }
+        }
+    }
+
+    /// The archive that is to be avoided.
+    fn blames(&self) -> Option<ArchiveName> {
+        match self {
+            Self::Index { name, .. }
+            | Self::OtherIndex(name)
+            | Self::LongIndex(name)
+            | Self::NoBlob { name, .. }
+            | Self::Part { name, .. } => Some(*name),
+            Self::NoArchive(_) | Self::Object(_) | Self::Task(_) => None,
+        }
+    }
+}
+
+impl ArchiveSource {
+    /// A source of the archives of the chain `genesis_id`; it knows of none until [`ArchiveSource::run`] has looked.
+    pub fn new(archive: ObjectArchive, genesis_id: Bytes32) -> Self {
+        Self {
+            archive,
+            genesis_id,
+            catalog: Mutex::default(),
+            coverage: watch::Sender::default(),
+            indices: Mutex::default(),
+            fetching: Semaphore::new(1),
+        }
+    }
+
+    /// Looks for archives now and every `interval`, until `shutdown`. An object store that cannot be listed is asked
+    /// again at the next turn.
+    pub async fn run(&self, interval: Duration, shutdown: CancellationToken) {
+        let mut turns = 0_u32;
+        loop {
+            let everything = turns.is_multiple_of(FULL_LIST_EVERY);
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                looked = self.refresh(everything) => match looked {
+                    Ok(()) => turns = turns.wrapping_add(1),
+                    Err(error) => tracing::warn!(%error, "cannot look for archives"),
+                },
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(interval) => {}
+            }
+        }
+    }
+
+    /// Looks for archives: for all, or only for those of greater heights than the highest that is known.
+    ///
+    /// # Errors
+    /// [`ObjectError`]; what was known before is known still.
+    pub async fn refresh(&self, everything: bool) -> Result<(), ObjectError> {
+        let known = lock(&self.catalog).clone();
+        let mut catalog = if everything { Catalog::default() } else { known };
+        let after = catalog.last().copied();
+        self.archive.list(&mut catalog, after.as_ref()).await?;
+        let coverage = catalog.coverage();
+        *lock(&self.catalog) = catalog;
+        self.coverage.send_if_modified(|known| {
+            let is_news = *known != coverage;
+            *known = coverage;
+            is_news
+        });
+        Ok(())
+    }
+
+    /// The archive with `height` and its index.
+    async fn index(&self, height: Height) -> Result<(ArchiveName, Arc<Index>), SourceError> {
+        let name = lock(&self.catalog).with(height).ok_or(SourceError::NoArchive(height))?;
+        if let Some(index) = lock(&self.indices).get(&name) {
+            return Ok((name, index));
+        }
+        // The semaphore is never closed.
+        let _permit = self.fetching.acquire().await;
+        if let Some(index) = lock(&self.indices).get(&name) {
+            return Ok((name, index));
+        }
+        let index = self.fetch_index(name).await?;
+        Ok((name, index))
+    }
+
+    async fn fetch_index(&self, name: ArchiveName) -> Result<Arc<Index>, SourceError> {
+        let bytes = self.archive.index(&name, MAX_INDEX_BYTES as u64).await?.ok_or(SourceError::LongIndex(name))?;
+        let length = bytes.len();
+        let decoded = tokio::task::spawn_blocking(move || Index::decode(&bytes)).await?;
+        let index = decoded.map_err(|source| SourceError::Index { name, source })?;
+        let fits = *index.genesis_id() == self.genesis_id && index.first() == name.first && index.last() == name.last;
+        if !fits {
+            return Err(SourceError::OtherIndex(name));
+        }
+        let index = Arc::new(index);
+        lock(&self.indices).insert(name, length, Arc::clone(&index));
+        Ok(index)
+    }
+
+    async fn read_values(&self, heights: Range<Height>, max_bytes: u64) -> Result<Vec<ArchivedValue>, SourceError> {
+        let mut values = Vec::new();
+        let mut bytes = 0;
+        let mut height = heights.start;
+        while height < heights.end && bytes < max_bytes {
+            let index = match self.index(height).await {
+                Ok((_, index)) => index,
+                // What comes before is an answer too.
+                Err(_) if !values.is_empty() => break,
+                Err(error) => return Err(error),
+            };
+            let from = height;
+            let records = index.records().iter().skip_while(|record| record.height() < from);
+            for record in records.take_while(|record| record.height() < heights.end) {
+                if bytes >= max_bytes {
+                    break;
+                }
+                let sets = record.sets().to_vec();
+                bytes += sets.iter().map(|set| set.validators.len() as u64 * 40).sum::<u64>();
+                bytes += record.decided().encoded_len() as u64;
+                height = record.height() + 1;
+                values.push(ArchivedValue { decided: record.decided().clone(), sets });
+            }
+        }
+        Ok(values)
+    }
+
+    async fn read_payload(&self, height: Height) -> Result<PayloadEnvelope, SourceError> {
+        let (name, index) = self.index(height).await?;
+        let range = index.payload_part(height).ok_or(SourceError::OtherIndex(name))?;
+        let compression = index.compression();
+        self.read_part(name, range, move |bytes| read_payload_part(&bytes, compression, height)).await
+    }
+
+    async fn read_sidecars(&self, height: Height, indices: Vec<u64>) -> Result<Vec<BlobSidecar>, SourceError> {
+        let (name, index) = self.index(height).await?;
+        let mut parts: BTreeMap<u64, (Range<u64>, SidecarPart)> = BTreeMap::new();
+        for blob in &indices {
+            let part = index.sidecar_part(height, *blob);
+            let (range, part) = part.ok_or(SourceError::NoBlob { name, height, index: *blob })?;
+            parts.insert(part.first_index(), (range, part));
+        }
+        let mut sidecars = Vec::with_capacity(indices.len());
+        for (range, part) in parts.into_values() {
+            let compression = index.compression();
+            let read = move |bytes: Bytes| read_sidecar_part(&bytes, compression, height, part);
+            let found: Vec<BlobSidecar> = self.read_part(name, range, read).await?;
+            sidecars.extend(found.into_iter().filter(|sidecar| indices.contains(&sidecar.index)));
+        }
+        Ok(sidecars)
+    }
+
+    async fn read_part<T: Send + 'static>(
+        &self,
+        name: ArchiveName,
+        range: Range<u64>,
+        decode: impl FnOnce(Bytes) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        let bytes = self.archive.part(&name, range).await?;
+        let decoded = tokio::task::spawn_blocking(move || decode(bytes)).await?;
+        decoded.map_err(|source| SourceError::Part { name, source })
+    }
+
+    /// Says whose fault a failure is, and remembers what is to be avoided.
+    fn judge<T>(&self, result: Result<T, SourceError>) -> Result<T, ArchiveFault> {
+        result.map_err(|error| {
+            if let Some(name) = error.blames() {
+                lock(&self.catalog).damaged(name);
+                lock(&self.indices).remove(&name);
+            }
+            error.fault()
+        })
+    }
+}
+
+impl Archive for ArchiveSource {
+    fn coverage(&self) -> watch::Receiver<HeightRanges> {
+        self.coverage.subscribe()
+    }
+
+    fn values(
+        &self,
+        heights: Range<Height>,
+        max_bytes: u64,
+    ) -> BoxFuture<'_, Result<Vec<ArchivedValue>, ArchiveFault>> {
+        self.read_values(heights, max_bytes).map(|result| self.judge(result)).boxed()
+    }
+
+    fn payload(&self, height: Height) -> BoxFuture<'_, Result<PayloadEnvelope, ArchiveFault>> {
+        self.read_payload(height).map(|result| self.judge(result)).boxed()
+    }
+
+    fn sidecars(&self, height: Height, indices: Vec<u64>) -> BoxFuture<'_, Result<Vec<BlobSidecar>, ArchiveFault>> {
+        self.read_sidecars(height, indices).map(|result| self.judge(result)).boxed()
+    }
+}
+
+/// No lock here is held while anything can fail or wait.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,89 @@
+//! Decided values on their way: fetched in ranges, committed in order.
+
+use std::{ops::Range, time::Instant};
+
+use lapis_p2p::Offence;
+use lapis_protocol_spec::{Height, ValidatorSet};
+
+use super::{
+    SyncEngine, SyncError,
+    commit::{Committed, FetchedValues, Obstacle, commit},
+    mend::Replacement,
+};
+use crate::sync::{fetch::Fetched, scheduler::Ended};
+
+impl SyncEngine {
+    pub(super) async fn on_fetched(&mut self, fetched: Fetched) -> Result<(), SyncError> {
+        let Fetched { id, source, report, values, sets, validator_set, offence } = fetched;
+        self.readings.remove(&id);
+        if let Some((offence, reason)) = offence {
+            tracing::info!(%source, ?offence, %reason, "an exchange went wrong");
+            self.blame(source, offence).await;
+        }
+        match (self.scheduler.finished(id, &report, Instant::now()), validator_set) {
+            (Ended::Mend(mend), set) => self.start_mend(mend, source, Replacement { values, sets, set }),
+            (Ended::Values(heights), _) if !values.is_empty() => {
+                self.fetched.insert(heights.start, FetchedValues { source, values, sets });
+            }
+            (Ended::Other, Some(set)) => self.keep_validator_set(set).await?,
+            (Ended::Values(_) | Ended::Other, _) => {}
+        }
+        Ok(())
+    }
+
+    async fn keep_validator_set(&mut self, set: ValidatorSet) -> Result<(), SyncError> {
+        let store = self.parts.store.clone();
+        let stored = tokio::task::spawn_blocking(move || store.insert_validator_set(&set)).await?;
+        if self.unless_it_passes(stored)?.is_some() {
+            self.scheduler.have_validator_set();
+        }
+        Ok(())
+    }
+
+    pub(super) async fn on_committed(&mut self, committed: Committed) {
+        let Committed { source, blobs, decided: stored, obstacle, rest } = committed;
+        self.parts.metrics.store.decided(&blobs, &stored);
+        if !source.is_peer() {
+            self.parts.metrics.sync.archived_values(blobs.len());
+        }
+        self.parts.feed.refresh();
+        let decided = self.parts.feed.current().decided;
+        self.scheduler.set_decided(decided);
+        if !blobs.is_empty() {
+            self.progress.moved(Instant::now());
+        }
+        match obstacle {
+            Some(Obstacle::UnknownSet(root)) => {
+                self.scheduler.want_validator_set(root);
+                self.fetched.insert(decided.saturating_add(1), rest);
+            }
+            Some(Obstacle::Fault { height, fault }) => {
+                tracing::warn!(%source, height, %fault, "a value that is not certified");
+                self.blame(source, Offence::InvalidData).await;
+                self.scheduler.faulty_value(source, height, Instant::now());
+            }
+            None => {}
+        }
+    }
+
+    /// Commits the batch that attaches to the tip, one at a time.
+    pub(super) fn start_commit(&mut self) {
+        if !self.commits.is_empty() || self.scheduler.waits_for_validator_set() {
+            return;
+        }
+        let decided = self.parts.feed.current().decided;
+        let Some(entry) = self.fetched.first_entry().filter(|entry| *entry.key() <= decided.saturating_add(1)) else {
+            return;
+        };
+        let fetched = entry.remove();
+        self.committing = fetched.heights();
+        let (store, chain) = (self.parts.store.clone(), self.parts.chain.clone());
+        self.commits.spawn_blocking(move || commit(&store, &chain, fetched));
+    }
+
+    /// Ranges of values that are here and not in the store.
+    pub(super) fn held_values(&self) -> Vec<Range<Height>> {
+        let committing = self.committing.clone().filter(|_| !self.commits.is_empty());
+        committing.into_iter().chain(self.fetched.values().filter_map(FetchedValues::heights)).collect()
+    }
+}
