@@ -10,6 +10,7 @@ import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from lapis_peer import archive, framing, kzg, verify
+from lapis_peer.archive_index import read_index
 from lapis_peer.containers import (
     CONTAINERS,
     BlobSidecar,
@@ -236,6 +237,24 @@ def check_archives(file: Json, tally: Tally) -> None:
         tally.same(outcome, case["expected"], case["name"])
 
 
+def check_indexes(file: Json, tally: Tally) -> None:
+    for case in file["good"]:
+        index = read_index(unhex(case["index"]))
+        said = (index.compression, index.first, index.last, index.genesis_id)
+        tally.same(said, (case["compression"], case["first"], case["last"], unhex(case["genesis_id"])), case["name"])
+        for got, record in zip(index.records, case["records"], strict=True):
+            tally.same(got.decided_value, unhex(record["decided_value"]), case["name"])
+            tally.same(got.sets, [unhex(ssz) for ssz in record["sets"]], case["name"])
+            tally.same(got.parts, [tuple(part) for part in record["parts"]], case["name"])
+    for case in file["bad"]:
+        try:
+            read_index(unhex(case["index"]))
+            outcome = "valid"
+        except archive.ArchiveFault as fault:
+            outcome = fault.name
+        tally.same(outcome, case["expected"], case["name"])
+
+
 def frames_of(data: bytes, genesis_bytes: int) -> list[tuple[int, bytes]]:
     """Kind and content of each frame, but the lengths and checksums that the vectors leave out."""
     at, frames = archive.HEADER_BYTES + genesis_bytes + archive.CHECKSUM_BYTES, []
@@ -292,5 +311,6 @@ CHECKS: dict[str, Callable[[Json, Tally], None]] = {
     "vectors/requests.json": check_requests,
     "vectors/responses.json": check_responses,
     "vectors/archives.json": check_archives,
+    "vectors/indexes.json": check_indexes,
     "spec/vectors/framing.json": check_framing,
 }
