@@ -5,13 +5,13 @@ import { readFile } from "node:fs/promises";
 
 import { readArchive } from "./archive.js";
 import { Chain } from "./chain.js";
-import { openSession, runCases } from "./client.js";
 import { DecidedValue, hex } from "./containers.js";
 import { gossip, topicOf } from "./gossip.js";
+import { openSession, runCases } from "./session.js";
 
 const POLL_MILLISECONDS = 20;
 
-/** @typedef {import("./client.js").Session} Session */
+/** @typedef {import("./session.js").Session} Session */
 
 /**
  * The node, and two peers of it.

@@ -5,9 +5,7 @@ against the values. Where a case breaks the rules it does so as a new peer, sinc
 """
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import cramjam
 import trio
@@ -20,31 +18,25 @@ from lapis_peer.containers import (
     BlobSidecar,
     DecidedValue,
     Genesis,
-    HeightRange,
     PayloadEnvelope,
-    Status,
     ValidatorSet,
-    Value,
     decode_strictly,
     root_of,
 )
-from lapis_peer.framing import COMPRESSED, UNCOMPRESSED, Chunk
+from lapis_peer.framing import COMPRESSED, UNCOMPRESSED
 from lapis_peer.kzg import proofs_hold
 from lapis_peer.methods import (
     BLOBS_BY_RANGE,
     BLOBS_BY_ROOT,
     DECIDED_VALUES_BY_RANGE,
     GOODBYE,
-    METHODS,
     PAYLOADS_BY_RANGE,
     PAYLOADS_BY_ROOT,
     PING,
     STATUS,
     VALIDATOR_SET_BY_ROOT,
-    Method,
 )
-from lapis_peer.peer import Peer, open_peer
-from lapis_peer.server import answer_with
+from lapis_peer.session import Session, asked, collect, expect, greet, newcomer, open_session
 from lapis_peer.sources import Broken
 from lapis_peer.verify import Tip, verify_decided, verify_payload, versioned_hash
 
@@ -56,81 +48,6 @@ CHECKSUM_OF_NOTHING = 0xA282EAD8.to_bytes(4, "little")
 UNKNOWN = b"\x5a" * 32
 ANOTHER_CHAIN = 2
 SHUTTING_DOWN = 1
-
-
-class Unexpected(Exception):
-    """The node answered something else than it should."""
-
-
-@dataclass
-class Session:
-    """What is known about the node so far. Each case may add to it."""
-
-    address: str
-    genesis: Genesis
-    peer: Peer
-    node: ID
-    status: Status = field(default_factory=Status)
-    values: dict[int, Value] = field(default_factory=dict)
-    blobs: dict[bytes, bytes] = field(default_factory=dict)
-
-    async def ask(self, method: Method, ssz: bytes) -> list[bytes]:
-        """The items of a response that has no error chunk."""
-        chunks = await collect(self.peer, self.node, method, ssz)
-        expect(all(chunk.result == framing.SUCCESS for chunk in chunks), f"{method.name}: {chunks[-1:]}")
-        return [chunk.payload for chunk in chunks]
-
-    async def exchange(self, method: Method, *pieces: bytes) -> list[Chunk]:
-        """The chunks in answer to these bytes."""
-        async with aclosing(self.peer.exchange(self.node, method, *pieces)) as chunks:
-            return [chunk async for chunk in chunks]
-
-
-async def collect(peer: Peer, node: ID, method: Method, ssz: bytes) -> list[Chunk]:
-    """All chunks of a response."""
-    async with aclosing(peer.request(node, method, ssz)) as chunks:
-        return [chunk async for chunk in chunks]
-
-
-@asynccontextmanager
-async def newcomer(session: Session) -> AsyncIterator[Session]:
-    """The same node, as a peer that it has never seen meets it."""
-    async with open_session(session.address, session.genesis) as other:
-        await greet(other)
-        other.status, other.values = session.status, session.values
-        yield other
-
-
-@asynccontextmanager
-async def open_session(address: str, genesis: Genesis) -> AsyncIterator[Session]:
-    """A connection to the node, on which nothing was said yet."""
-    async with open_peer() as peer:
-        nothing = Chain(genesis)
-        for method in METHODS.values():
-            peer.serve(method, answer_with(nothing, method.name))
-        yield Session(address, genesis, peer, await peer.connect(address))
-
-
-async def greet(session: Session) -> Status:
-    """Sends a status, as the side that opened the connection does at once."""
-    [answer] = await session.ask(STATUS, bytes(Chain(session.genesis).status().encode_bytes()))
-    return decode_strictly(Status, answer)
-
-
-def expect(condition: bool, what: object) -> None:
-    """Raises `Unexpected` unless `condition` holds."""
-    if not condition:
-        raise Unexpected(str(what))
-
-
-def asked(start: int, count: int) -> bytes:
-    """A range of heights, legal or not."""
-    return bytes(HeightRange(start_height=start, count=count).encode_bytes())
-
-
-def everything(session: Session) -> bytes:
-    """The range of all heights that are decided."""
-    return asked(1, int(session.status.decided_height))
 
 
 async def status(session: Session) -> str:
@@ -279,11 +196,12 @@ async def other_frames(session: Session) -> str:
 
 
 def frame(kind: int, data: bytes) -> bytes:
-    """One snappy frame."""
-    checksum = bytes(cramjam.snappy.compress(data or b" "))[len(framing.IDENTIFIER) + 4 :][:4]
+    """One snappy frame. The library makes no frame without data, and chooses the kind by itself."""
+    checksum = CHECKSUM_OF_NOTHING
+    if data:
+        start = len(framing.IDENTIFIER) + framing.FRAME_HEADER_BYTES
+        checksum = bytes(cramjam.snappy.compress(data))[start : start + framing.CHECKSUM_BYTES]
     body = bytes(cramjam.snappy.compress_raw(data)) if kind == COMPRESSED else data
-    if not data:
-        checksum = CHECKSUM_OF_NOTHING
     return bytes([kind]) + (len(checksum) + len(body)).to_bytes(3, "little") + checksum + body
 
 
