@@ -34,9 +34,7 @@ BAN = Expectation(Penalty.BAN, "invalid_data")
 
 # Where the node is known to differ from the specification, by the name of the result. A difference that is gone fails
 # the run like one that is new: its line is to be removed.
-KNOWN_DIFFERENCES: dict[str, str] = {
-    "js announcements: a value far ahead is not passed on": "rule 6 of announcements.md",
-}
+KNOWN_DIFFERENCES: dict[str, str] = {}
 
 FAULTS: dict[str, Expectation] = {
     "wrong-blob": BAN,
