@@ -237,7 +237,9 @@ impl Parts {
         let peer_id = self.options.keypair.public().to_peer_id();
         let chain = self.options.chain.clone();
         let chain_id = String::from_utf8_lossy(&chain.genesis().chain_id).into_owned();
-        let (status, status_view) = watch::channel(NodeStatus::starting(*chain.id(), chain_id, peer_id));
+        let mut starting = NodeStatus::starting(*chain.id(), chain_id, peer_id);
+        starting.addresses = self.network.listen_addresses();
+        let (status, status_view) = watch::channel(starting);
         let (peers, peers_view) = watch::channel(Vec::new());
         let handle = NodeHandle {
             peer_id,
