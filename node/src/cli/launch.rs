@@ -50,6 +50,7 @@ pub(super) fn run(args: &RunArgs, matches: Option<&ArgMatches>) -> Result<(), Cl
         chain: Chain::new(genesis),
         keypair: key,
         store_path: dir.store_path(),
+        peers_path: dir.peers_path(),
         kzg,
         source: Source::Follow,
         archives: Vec::new(),
@@ -58,7 +59,8 @@ pub(super) fn run(args: &RunArgs, matches: Option<&ArgMatches>) -> Result<(), Cl
         let node = Node::start(options, stop).await.map_err(start_error)?;
         let handle = node.handle();
         let http = handle.http.map(tracing::field::display);
-        tracing::info!(peer = %handle.peer_id, addresses = ?handle.addresses(), http, "node started");
+        let admin = handle.admin.map(tracing::field::display);
+        tracing::info!(peer = %handle.peer_id, addresses = ?handle.addresses(), http, admin, "node started");
         node.run().await.map_err(CliError::failed)?;
         tracing::info!("node stopped");
         Ok(())

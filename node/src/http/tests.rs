@@ -41,11 +41,11 @@ async fn start(config: &HttpConfig) -> Fixture {
     let starting = NodeStatus::starting(Bytes32::from([7; 32]), "chain".to_owned(), PeerId::random());
     let (status, status_view) = watch::channel(starting);
     let (peers, peers_view) = watch::channel(Vec::new());
-    let server = bind(config).await.unwrap();
+    let server = bind(config.listen, config).await.unwrap();
     let address = server.address();
     let stop = CancellationToken::new();
     let views = Views { registry: Arc::new(registry), status: status_view, peers: peers_view };
-    let served = tokio::spawn(server.serve(views, stop.clone()));
+    let served = tokio::spawn(server.serve(router(views), stop.clone()));
     Fixture { address, status, _peers: peers, stop, served }
 }
 

@@ -24,7 +24,7 @@ use self::{
 };
 use crate::{
     chain::Chain,
-    config::Config,
+    config::{Config, HttpConfig},
     execution::{ExecutionEngine, HeadFormatError, ImportFault},
     feed::WatermarkFeed,
     http,
@@ -32,6 +32,7 @@ use crate::{
     local::LocalSource,
     metrics::Metrics,
     object_archive::ObjectError,
+    peer_store::{self, PeerStore},
     prune::Pruner,
     repair::{RepairRequests, Repaired, Repairer},
     serve::{LateProvider, StoreProvider},
@@ -64,6 +65,8 @@ pub struct NodeOptions {
     pub keypair: Keypair,
     /// The store's file.
     pub store_path: PathBuf,
+    /// The file of what is known of peers.
+    pub peers_path: PathBuf,
     /// The trusted setup, shared by all nodes of the process.
     pub kzg: Arc<Kzg>,
     /// Where decided values come from.
@@ -113,6 +116,8 @@ pub struct NodeHandle {
     pub peer_id: PeerId,
     /// Where HTTP listens, if it does.
     pub http: Option<SocketAddr>,
+    /// Where HTTP for administration listens, if it does.
+    pub admin: Option<SocketAddr>,
     /// What `/status` shows.
     pub status: watch::Receiver<NodeStatus>,
     /// The store, for reading.
@@ -181,6 +186,7 @@ struct Parts {
     registry: Registry,
     metrics: Metrics,
     http: Option<http::Bound>,
+    admin: Option<http::Bound>,
     service: Service,
     network: Handle,
     events: Events,
@@ -197,15 +203,15 @@ impl Parts {
     async fn assemble(options: NodeOptions) -> Result<Self, StartError> {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let http = match options.config.http.enabled {
-            true => Some(http::bind(&options.config.http).await?),
-            false => None,
-        };
+        let (http, admin) = bind_http(&options.config.http).await?;
         // A store that is there is opened first: whether this directory is free is the first thing to know. A new one is
         // created only after all sockets are bound, and nobody is answered before it is there.
         let existing = options.store_path.exists().then(|| open_store(&options)).transpose()?;
         let provider = Arc::new(LateProvider::default());
-        let (network_config, chain) = (settings::network(&options.config), &options.chain);
+        let chain = &options.chain;
+        let half_life = lapis_p2p::ScoreRules::default().half_life;
+        let remembered = peer_store::load(&options.peers_path, chain.id(), half_life);
+        let network_config = settings::network(&options.config, remembered);
         let (mut service, network, events) =
             Service::new(network_config, &options.keypair, *chain.id(), provider.clone(), &mut registry)?;
         service.bind().await?;
@@ -220,6 +226,7 @@ impl Parts {
             registry,
             metrics,
             http,
+            admin,
             service,
             network,
             events,
@@ -242,6 +249,7 @@ impl Parts {
         let handle = NodeHandle {
             peer_id,
             http: self.http.as_ref().map(http::Bound::address),
+            admin: self.admin.as_ref().map(http::Bound::address),
             status: status_view,
             store: self.store.clone(),
             network: self.network.clone(),
@@ -279,7 +287,11 @@ impl Parts {
         let pages = http::Views { registry: Arc::new(self.registry), status: handle.status.clone(), peers: peers_view };
         supervisor.spawn(Stage::Outside, "network", |stop| self.service.run(stop));
         if let Some(http) = self.http {
-            supervisor.spawn(Stage::Outside, "http", |stop| http.serve(pages, stop));
+            supervisor.spawn(Stage::Outside, "http", |stop| http.serve(http::router(pages), stop));
+        }
+        if let Some(server) = self.admin {
+            let admin = http::Admin { network: handle.network.clone(), address: server.address() };
+            supervisor.spawn(Stage::Outside, "admin", |stop| server.serve(http::admin_router(admin), stop));
         }
         supervisor.spawn(Stage::Outside, "report", |stop| reporter.run(stop));
         inner.spawn_work(&mut supervisor, self.engine, (self.repairer, self.repairs.clone()), import_state);
@@ -325,7 +337,7 @@ impl Inner {
         }
     }
 
-    /// Tasks that finish what is under way: import, repair, pruning.
+    /// Tasks that finish what is under way: import, repair, pruning, what is known of peers.
     fn spawn_work(
         &self,
         supervisor: &mut Supervisor,
@@ -338,6 +350,9 @@ impl Inner {
         let importer = Importer { chain, store, engine, feed, metrics, repairs, state };
         supervisor.spawn(Stage::Work, "import", |stop| importer.run(stop));
         supervisor.spawn(Stage::Work, "repair", |stop| repairer.run(stop));
+        let (path, genesis_id) = (self.options.peers_path.clone(), *self.options.chain.id());
+        let peer_store = PeerStore { path, genesis_id, network: self.network.clone() };
+        supervisor.spawn(Stage::Work, "peers", |stop| peer_store.run(stop));
         let pruner = Pruner {
             retention: settings::retention(&self.options.config, self.options.chain.genesis()),
             store: self.store.clone(),
@@ -369,6 +384,13 @@ impl Inner {
         );
         supervisor.spawn(Stage::Intake, "sync", |stop| sync.run(stop));
     }
+}
+
+/// What can be looked at, and what can be done.
+async fn bind_http(config: &HttpConfig) -> Result<(Option<http::Bound>, Option<http::Bound>), http::BindError> {
+    let http = if config.enabled { Some(http::bind(config.listen, config).await?) } else { None };
+    let admin = if config.admin { Some(http::bind(config.admin_listen, config).await?) } else { None };
+    Ok((http, admin))
 }
 
 fn open_store(options: &NodeOptions) -> Result<Store, StartError> {

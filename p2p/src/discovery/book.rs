@@ -8,7 +8,10 @@ use std::{
 use libp2p::{Multiaddr, PeerId};
 use rand::{Rng, seq::IteratorRandom};
 
-use super::address::{ADDRESSES_PER_PEER, Neighbourhood, neighbourhood};
+use super::{
+    address::{ADDRESSES_PER_PEER, Neighbourhood, neighbourhood},
+    rotation::USEFUL_BYTES,
+};
 use crate::config::Redial;
 
 /// Most peers in the book. An entry has at most eight addresses of some 40 bytes: the book stays below 1 MiB.
@@ -36,6 +39,22 @@ pub(crate) enum Setback {
     Full,
     /// Of another chain, or it has banned us: will not pass soon.
     Unsuitable,
+}
+
+/// What may be expected of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Was reached, and of use.
+    Useful,
+    /// Known by hearsay.
+    Hearsay,
+    /// Was reached, and of no use yet.
+    Tried,
+}
+
+impl Kind {
+    /// In the order of preference.
+    const ALL: [Self; 3] = [Self::Useful, Self::Hearsay, Self::Tried];
 }
 
 #[derive(Clone, Debug)]
@@ -208,14 +227,15 @@ impl Book {
         self.entries.iter().filter(|(_, entry)| entry.not_before > now).map(|(peer, _)| *peer).collect()
     }
 
-    /// Number of peers that could be dialed now, among those that `free` lets through.
-    pub(crate) fn due(&self, now: Instant, free: impl Fn(&PeerId) -> bool) -> usize {
-        self.entries.iter().filter(|(peer, entry)| entry.not_before <= now && free(peer)).count()
+    /// Number of peers that could be dialed now and may be of use, among those that `free` lets through.
+    pub(crate) fn promising(&self, now: Instant, free: impl Fn(&PeerId) -> bool) -> usize {
+        let due = self.entries.iter().filter(|(peer, entry)| entry.not_before <= now && free(peer));
+        due.filter(|(_, entry)| entry.kind() != Kind::Tried).count()
     }
 
-    /// Draws a peer to dial: one that was reached before as soon as one by hearsay, whatever the numbers of both, so
-    /// that neither those who tell of many nor those who were there once have all the say. None in a neighbourhood that
-    /// `crowded` names.
+    /// Draws a peer to dial: a useful one, one by hearsay or one that was of no use, each kind as soon as the others,
+    /// whatever their numbers, so that neither those who tell of many nor those who were there once have all the say.
+    /// None in a neighbourhood that `crowded` names.
     pub(crate) fn draw(
         &self,
         now: Instant,
@@ -223,16 +243,14 @@ impl Book {
         crowded: impl Fn(Neighbourhood) -> bool,
         rng: &mut impl Rng,
     ) -> Option<Candidate> {
-        let wanted_proven = rng.random_bool(0.5);
         let fits = |(peer, entry): &(&PeerId, &Entry)| {
             let lonely = |address| neighbourhood(address).is_none_or(|place| !crowded(place));
             entry.not_before <= now && free(peer) && entry.addresses.iter().any(lonely)
         };
-        let mut draw = |proven: bool| {
-            let kind = self.entries.iter().filter(|(_, entry)| entry.proven.is_some() == proven).filter(&fits);
-            kind.choose(rng)
-        };
-        let (peer, entry) = draw(wanted_proven).or_else(|| draw(!wanted_proven))?;
+        let first = Kind::ALL.into_iter().choose(rng);
+        let mut kinds = first.into_iter().chain(Kind::ALL);
+        let (peer, entry) = kinds
+            .find_map(|kind| self.entries.iter().filter(|(_, entry)| entry.kind() == kind).filter(&fits).choose(rng))?;
         Some(Candidate { peer: *peer, addresses: entry.addresses.clone() })
     }
 
@@ -275,6 +293,14 @@ impl Book {
 }
 
 impl Entry {
+    fn kind(&self) -> Kind {
+        match self.proven {
+            None => Kind::Hearsay,
+            Some(_) if self.useful_bytes >= USEFUL_BYTES => Kind::Useful,
+            Some(_) => Kind::Tried,
+        }
+    }
+
     /// Addresses that worked stay; of the others the newest.
     fn add(&mut self, address: Multiaddr) {
         if self.addresses.contains(&address) {

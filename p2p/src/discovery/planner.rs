@@ -143,7 +143,7 @@ impl Planner {
         let taken = Taken {
             wanted: lacking == 0
                 && view.outbound_room > 0
-                && self.book.due(now, |peer| !view.excluded.contains(peer)) > 0,
+                && self.book.promising(now, |peer| !view.excluded.contains(peer)) > 0,
             inbound: inbound + limit.div_ceil(FREE_INBOUND as usize) > limit,
         };
         self.rotation.pick(view.held, taken, now).map(Action::Retire)

@@ -10,7 +10,7 @@ use libp2p::{Multiaddr, PeerId};
 use crate::peers::Direction;
 
 /// Bytes within one period that make a peer useful: two blobs. Statuses and pings of a period are less.
-const USEFUL_BYTES: u64 = 256 * 1024;
+pub(super) const USEFUL_BYTES: u64 = 256 * 1024;
 
 /// What a decided value is worth that a peer announced before others did: eight of them in a period make it useful.
 const ANNOUNCEMENT_BYTES: u64 = USEFUL_BYTES / 8;
