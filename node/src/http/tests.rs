@@ -171,7 +171,7 @@ async fn a_silent_client_is_cut_off_and_its_place_goes_to_the_next() {
 async fn an_address_in_use_is_named() {
     let fixture = start(&config()).await;
     let taken = HttpConfig { listen: fixture.address, ..HttpConfig::default() };
-    let error = bind(&taken).await.unwrap_err();
+    let error = bind(taken.listen, &taken).await.unwrap_err();
     assert_eq!(error.to_string(), format!("cannot listen for HTTP on {}", fixture.address));
     assert_eq!(error.source.kind(), std::io::ErrorKind::AddrInUse);
 }

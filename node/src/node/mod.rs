@@ -3,6 +3,7 @@
 mod archives;
 mod catch_up;
 mod engine;
+mod peer_view;
 mod report;
 mod settings;
 
@@ -39,7 +40,7 @@ use crate::{
     shutdown::{Stage, Supervisor, TaskFailure},
     source::SourceCommands,
     status::{NodeStatus, PeerView},
-    sync::{SyncEngine, SyncParts, SyncView, archive::Archive},
+    sync::{SyncEngine, SyncParts, SyncView, archive::Archive, scheduler::PeerCapacity},
 };
 
 /// How long a stop may take before what still runs is abandoned. Everything acknowledged is on disk by then.
@@ -273,6 +274,7 @@ impl Parts {
         self.options.archives.extend(self.archives.sources());
         let refresh = self.options.config.archive.refresh;
         let (sync_view, sync) = watch::channel(SyncView::default());
+        let (capacities_sender, capacities) = watch::channel(Vec::new());
         let (import_state, import) = watch::channel(ImportState::default());
         let inner = Inner {
             options: self.options,
@@ -282,7 +284,7 @@ impl Parts {
             feed: self.feed,
         };
         let (archiver, archiver_view) = self.archives.archiver(&inner, &handle.peer_id, self.repairs.clone()).unzip();
-        let views = Views { sync, import, archiver: archiver_view };
+        let views = Views { sync, capacities, import, archiver: archiver_view };
         let reporter = inner.reporter(self.engine.name(), views, status, peers);
         let pages = http::Views { registry: Arc::new(self.registry), status: handle.status.clone(), peers: peers_view };
         supervisor.spawn(Stage::Outside, "network", |stop| self.service.run(stop));
@@ -300,7 +302,7 @@ impl Parts {
         }
         let archives = self.archives;
         supervisor.spawn(Stage::Intake, "archives", |stop| archives.look(refresh, stop));
-        inner.spawn_intake(&mut supervisor, self.events, (self.repairs, self.repaired), sync_view);
+        inner.spawn_intake(&mut supervisor, self.events, (self.repairs, self.repaired), (sync_view, capacities_sender));
         supervisor
     }
 }
@@ -368,7 +370,7 @@ impl Inner {
         supervisor: &mut Supervisor,
         events: Events,
         (repairs, repaired): (RepairRequests, Repaired),
-        view: watch::Sender<SyncView>,
+        (view, capacities): (watch::Sender<SyncView>, watch::Sender<Vec<PeerCapacity>>),
     ) {
         let Self { options, metrics, network, store, feed } = self;
         let sync_config = settings::sync(&options.config);
@@ -380,7 +382,20 @@ impl Inner {
         let (chain, kzg, archives) = (options.chain, options.kzg, options.archives);
         let sync = SyncEngine::new(
             sync_config,
-            SyncParts { chain, store, network, events, kzg, archives, feed, repairs, repaired, metrics, view },
+            SyncParts {
+                chain,
+                store,
+                network,
+                events,
+                kzg,
+                archives,
+                feed,
+                repairs,
+                repaired,
+                metrics,
+                view,
+                capacities,
+            },
         );
         supervisor.spawn(Stage::Intake, "sync", |stop| sync.run(stop));
     }

@@ -29,7 +29,7 @@ const NEIGHBOURS: usize = 4;
 const KEPT_PEERS: usize = 512;
 
 /// Of the places for inbound connections this part is kept free, by asking useless peers to go.
-const FREE_INBOUND: u32 = 8;
+const FREE_INBOUND: usize = 8;
 
 /// Something to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,13 +109,17 @@ impl Planner {
             return Vec::new();
         }
         let lacking = self.lacking(view.held).saturating_sub(view.dialing);
+        let promising = self.book.promising(now, |peer| !view.excluded.contains(peer)) > 0;
         let mut actions = self.dials(view, lacking, now, rng);
         if lacking > 0 && actions.is_empty() && view.free_dials > 0 && view.outbound_room > 0 {
             actions.push(Action::Boot);
-            let walk = if view.may_walk { self.pace.due(now) } else { None };
-            actions.extend(walk.map(Action::Walk));
         }
-        actions.extend(self.retire(view, lacking, now));
+        // Also when there are enough: without others to try, useless peers would stay for ever.
+        if view.may_walk && (!promising || actions.contains(&Action::Boot)) {
+            actions.extend(self.pace.due(now).map(Action::Walk));
+        }
+        let taken = self.taken(view, lacking == 0 && promising && view.outbound_room > 0);
+        actions.extend(self.rotation.pick(view.held, taken, now).map(Action::Retire));
         actions
     }
 
@@ -137,16 +141,14 @@ impl Planner {
         dials
     }
 
-    fn retire(&mut self, view: &View<'_>, lacking: usize, now: Instant) -> Option<Action> {
+    /// Places are taken if others could have them, or if there are more peers than wanted.
+    fn taken(&self, view: &View<'_>, others: bool) -> Taken {
         let inbound = view.held.iter().filter(|peer| peer.direction == Direction::Inbound).count();
-        let limit = view.inbound_limit as usize;
-        let taken = Taken {
-            wanted: lacking == 0
-                && view.outbound_room > 0
-                && self.book.promising(now, |peer| !view.excluded.contains(peer)) > 0,
-            inbound: inbound + limit.div_ceil(FREE_INBOUND as usize) > limit,
-        };
-        self.rotation.pick(view.held, taken, now).map(Action::Retire)
+        let (chosen, limit) = (view.held.len().saturating_sub(inbound), view.inbound_limit as usize);
+        Taken {
+            wanted: others || chosen > self.target,
+            inbound: inbound.saturating_add(limit.div_ceil(FREE_INBOUND)) > limit,
+        }
     }
 
     /// Takes note of plausible addresses of a peer. Whether it is a new one.

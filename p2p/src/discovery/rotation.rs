@@ -25,7 +25,7 @@ pub(crate) struct Held {
     pub(crate) address: Option<Multiaddr>,
     /// Configured or trusted: never asked to go.
     pub(crate) kept: bool,
-    /// Received from it and sent to it, over all its connections.
+    /// Received from it and sent to it, over the connections that are open.
     pub(crate) bytes_in: u64,
     pub(crate) bytes_out: u64,
     pub(crate) score: f64,
@@ -74,8 +74,7 @@ impl Rotation {
         let old = std::mem::take(&mut self.marks);
         let mut news = Vec::new();
         for peer in held {
-            let (from_in, from_out) = (peer.bytes_in, peer.bytes_out);
-            let fresh = Mark { since: now, bytes_in: from_in, from_in, from_out, announcements: 0 };
+            let fresh = Mark { since: now, bytes_in: 0, from_in: 0, from_out: 0, announcements: 0 };
             let mut mark = old.get(&peer.peer).copied().unwrap_or(fresh);
             let more = peer.bytes_in.saturating_sub(mark.bytes_in);
             if more > 0 {

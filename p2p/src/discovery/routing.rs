@@ -27,6 +27,9 @@ use super::{
 /// Longest time of one query. Kademlia's rule for a query's end is about progress; a liar can always make some.
 const QUERY: Duration = Duration::from_secs(30);
 
+/// Most peers that wait to be taken note of: what one query can hear of in a moment.
+const TOLD: usize = 64;
+
 type Inner = kad::Behaviour<NoRecords>;
 
 /// Kademlia for one chain.
@@ -39,6 +42,8 @@ pub(crate) struct Routing {
     dials: usize,
     /// Peers that queries must not dial.
     avoided: HashSet<PeerId>,
+    /// Peers that a query has heard of and may not dial. At most [`TOLD`].
+    told: Vec<(PeerId, Vec<Multiaddr>)>,
 }
 
 impl Routing {
@@ -54,7 +59,7 @@ impl Routing {
         config.set_publication_interval(None);
         config.set_provider_publication_interval(None);
         let kad = Inner::with_config(own, NoRecords, config);
-        Self { kad, protocol, least: Reach::Global, dials: 0, avoided: HashSet::new() }
+        Self { kad, protocol, least: Reach::Global, dials: 0, avoided: HashSet::new(), told: Vec::new() }
     }
 
     /// How far an address must reach to be believed of somebody else than the peer itself.
@@ -101,6 +106,20 @@ impl Routing {
             Destination::Own => own,
             Destination::Random => PeerId::random(),
         })
+    }
+
+    /// Peers that queries have heard of since the last time, with plausible addresses.
+    pub(crate) fn take_told(&mut self) -> Vec<(PeerId, Vec<Multiaddr>)> {
+        std::mem::take(&mut self.told)
+    }
+
+    /// Takes note of a peer that is not dialed now.
+    fn note(&mut self, options: &DialOpts) {
+        let Some(peer) = options.get_peer_id().filter(|_| self.told.len() < TOLD) else { return };
+        let (connection, role) = (options.connection_id(), Endpoint::Dialer);
+        if let Ok(addresses) = self.handle_pending_outbound_connection(connection, Some(peer), &[], role) {
+            self.told.push((peer, addresses));
+        }
     }
 
     /// Takes one dial from those that are allowed.
@@ -176,6 +195,7 @@ impl NetworkBehaviour for Routing {
                 Poll::Ready(ToSwarm::Dial { opts }) if !self.may_dial(&opts) => opts,
                 other => return other,
             };
+            self.note(&options);
             // The query goes on without that peer.
             self.kad.on_swarm_event(FromSwarm::DialFailure(DialFailure {
                 peer_id: options.get_peer_id(),

@@ -108,10 +108,14 @@ impl Record {
         self.links.iter().find(|link| link.direction == Direction::Outbound).map(|link| &link.address)
     }
 
-    /// Received and sent in exchanges, over all connections of this time.
-    pub(super) fn bytes(&self) -> (u64, u64) {
+    /// Received and sent in exchanges, over the connections that are open.
+    pub(super) fn live_bytes(&self) -> (u64, u64) {
+        self.bytes_beyond((0, 0))
+    }
+
+    fn bytes_beyond(&self, past: (u64, u64)) -> (u64, u64) {
         let live = self.links.iter().map(|link| link.traffic.bytes());
-        live.fold(self.past_bytes, |(received, sent), (more_received, more_sent)| {
+        live.fold(past, |(received, sent), (more_received, more_sent)| {
             (received.saturating_add(more_received), sent.saturating_add(more_sent))
         })
     }
@@ -126,7 +130,7 @@ impl Record {
     }
 
     pub(super) fn info(&self, peer: PeerId, now: Instant, rules: &ScoreRules) -> PeerInfo {
-        let (bytes_in, bytes_out) = self.bytes();
+        let (bytes_in, bytes_out) = self.bytes_beyond(self.past_bytes);
         PeerInfo {
             peer,
             state: match self.phase {

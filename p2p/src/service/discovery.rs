@@ -34,6 +34,7 @@ impl Service {
     /// Looks at the number of peers and does what follows.
     pub(super) fn discover(&mut self) {
         let now = Instant::now();
+        self.take_told(now);
         let held = self.held();
         let outbound_room = self.outbound_room(&held);
         let lacking = self.planner.lacking(&held).min(outbound_room);
@@ -145,10 +146,18 @@ impl Service {
             self.learn(found.peer_id, &found.addrs, least, now);
         }
         if step.last {
+            self.take_told(now);
             self.walk = None;
             let newcomers = self.planner.candidates().saturating_sub(before);
             tracing::debug!(newcomers, "looked for peers");
             self.planner.walked(newcomers, now, rand::random());
+        }
+    }
+
+    /// Takes note of whom queries have heard of.
+    fn take_told(&mut self, now: Instant) {
+        for (peer, addresses) in self.swarm.behaviour_mut().routing.take_told() {
+            self.planner.learn(peer, addresses, now, &mut rand::rng());
         }
     }
 

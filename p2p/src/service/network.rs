@@ -17,6 +17,9 @@ use crate::{
     peers::{Failure, Link, Verdict},
 };
 
+/// What dials are for that Kademlia begins.
+const QUERY: &str = "query";
+
 impl Service {
     pub(super) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         self.libp2p_metrics.record(&event);
@@ -28,6 +31,11 @@ impl Service {
             SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
                 let how = cause.map_or_else(|| "closed in order".to_owned(), |cause| cause.to_string());
                 self.on_disconnected(peer_id, connection_id, how);
+            }
+            SwarmEvent::Dialing { connection_id, .. } => {
+                if !self.dials.contains_key(&connection_id) {
+                    self.metrics.dial(QUERY);
+                }
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error, .. } => {
                 if let Some(peer) = peer_id {
@@ -192,9 +200,7 @@ impl Service {
 
     fn on_dial_failed(&mut self, connection: ConnectionId, error: SwarmDialError) {
         let purpose = self.dials.remove(&connection);
-        if let Some(dial) = &purpose {
-            self.metrics.dial_failed(dial.name());
-        }
+        self.metrics.dial_failed(purpose.as_ref().map_or(QUERY, Dial::name));
         match purpose {
             Some(Dial::Target(number)) => {
                 tracing::debug!(%error, "a configured peer cannot be reached");

@@ -143,6 +143,31 @@ fn kademlia_is_walked_while_peers_lack_and_nobody_is_left_to_dial() {
 }
 
 #[test]
+fn with_enough_peers_and_nobody_else_to_try_walks_go_on_rarely() {
+    let start = Instant::now();
+    let mut planner = planner(2, start);
+    let place = Place { held: vec![held(Direction::Outbound); 2], may_walk: true, ..Place::default() };
+    let mut walks = 0;
+    for second in 0..3600 {
+        let now = start + Duration::from_secs(second);
+        let walked = place.tick(&mut planner, now).iter().filter(|action| matches!(action, Action::Walk(_))).count();
+        (0..walked).for_each(|_| planner.walked(0, now, 1.0));
+        walks += walked;
+    }
+    assert!((10..25).contains(&walks), "{walks} in an hour");
+}
+
+#[test]
+fn more_peers_than_wanted_are_reason_enough_for_a_useless_one_to_go() {
+    let start = Instant::now();
+    let mut planner = planner(2, start);
+    let place = Place { held: (0..3).map(|_| held(Direction::Outbound)).collect(), ..Place::default() };
+    assert_eq!(place.tick(&mut planner, start), []);
+    let actions = place.tick(&mut planner, start + Discovery::default().rotate_every);
+    assert!(matches!(actions.as_slice(), [Action::Retire(_)]), "{actions:?}");
+}
+
+#[test]
 fn a_useless_peer_goes_only_if_there_is_another_to_try() {
     let start = Instant::now();
     let mut planner = planner(2, start);

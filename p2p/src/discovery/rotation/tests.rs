@@ -103,10 +103,11 @@ fn only_news_is_counted_and_a_peer_that_comes_back_begins_anew() {
     let mut rotation = Rotation::new(EVERY, -25.0, start);
     let one = peer();
     let at = |bytes_in| [Held { bytes_in, ..one.clone() }];
-    assert!(rotation.measure(&at(10), start).is_empty(), "what came before is not news");
+    assert_eq!(rotation.measure(&at(10), start), [(one.peer, 10)]);
     assert_eq!(rotation.measure(&at(15), start), [(one.peer, 5)]);
     assert!(rotation.measure(&at(15), start).is_empty());
     assert!(rotation.measure(&[], start).is_empty());
     assert!(rotation.marks.is_empty());
-    assert!(rotation.measure(&at(7), start).is_empty());
+    assert_eq!(rotation.measure(&at(7), start), [(one.peer, 7)]);
+    assert!(rotation.measure(&at(3), start).is_empty(), "one of its connections is closed");
 }

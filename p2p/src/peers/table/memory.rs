@@ -20,7 +20,7 @@ impl Table {
     pub(crate) fn held(&self, ours: &Status, now: Instant, kept: impl Fn(&PeerId) -> bool) -> Vec<Held> {
         let held = self.records.iter().filter(|(_, record)| record.is_held());
         let view = held.map(|(peer, record)| {
-            let (bytes_in, bytes_out) = record.bytes();
+            let (bytes_in, bytes_out) = record.live_bytes();
             let address = record.dialed_at().cloned();
             Held {
                 peer: *peer,
