@@ -5,6 +5,7 @@
 
 mod archive;
 mod chain;
+mod peers;
 mod place;
 mod running;
 mod upkeep;

@@ -236,6 +236,31 @@ async fn a_configured_peer_gets_in_where_no_place_is_left() {
 }
 
 #[tokio::test]
+async fn a_configured_peer_is_dialed_where_no_place_is_left() {
+    let key = Keypair::generate_ed25519();
+    let place = Node::start(TCP).await;
+    let address: Multiaddr =
+        place.address().iter().filter(|part| !matches!(part, libp2p::multiaddr::Protocol::P2p(_))).collect();
+    place.stop().await.unwrap();
+    let configured = address.clone().with_p2p(key.public().to_peer_id()).unwrap();
+    let mut full = Node::with(TCP, genesis(), |config| {
+        seeking(0)(config);
+        config.limits.connections.inbound = 1;
+        config.limits.connections.total = 1;
+        config.limits.connections.outbound = 1;
+        config.peers = vec![configured];
+    })
+    .await;
+    let mut first = Node::start(TCP).await;
+    connect(&mut full, &mut first).await;
+    let second = Node::start(TCP).await;
+    assert!(within(full.handle.dial(second.address())).await.is_err(), "it is full");
+    let friend = Node::with_key(&address.to_string(), &key, genesis(), |_| {}).await;
+    assert_eq!(full.ready().await.0, friend.id());
+    assert_eq!(full.handle.connected_count(), 2);
+}
+
+#[tokio::test]
 async fn an_external_address_is_told_and_makes_a_server() {
     let external: Multiaddr = "/ip4/127.0.0.1/tcp/65000".parse().unwrap();
     let told = external.clone();
