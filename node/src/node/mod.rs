@@ -3,6 +3,7 @@
 mod archives;
 mod catch_up;
 mod engine;
+mod error;
 mod peer_view;
 mod report;
 mod settings;
@@ -17,11 +18,14 @@ use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use self::settings::{SetupError, load_kzg};
 use self::{
     archives::Archives,
     catch_up::CatchUpLog,
     report::{Reporter, Views},
+};
+pub use self::{
+    error::StartError,
+    settings::{SetupError, load_kzg},
 };
 use crate::{
     chain::Chain,
@@ -74,40 +78,6 @@ pub struct NodeOptions {
     pub source: Source,
     /// Archives that sync may ask, beside peers.
     pub archives: Vec<Arc<dyn Archive>>,
-}
-
-/// Why a node does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The network cannot start.
-    #[error("{0}")]
-    Network(#[from] lapis_p2p::StartError),
-    /// HTTP cannot start.
-    #[error("{0}")]
-    Http(#[from] http::BindError),
-    /// The store cannot be opened.
-    #[error("{path}: {source}")]
-    Open {
-        /// Its file.
-        path: PathBuf,
-        /// Why.
-        source: OpenError,
-    },
-    /// A place for archives cannot be used.
-    #[error("{0}")]
-    Archive(#[from] ObjectError),
-    /// The store cannot be read.
-    #[error("the store cannot be read: {0}")]
-    Store(#[from] StoreError),
-    /// The engine's head in the store makes no sense.
-    #[error("the engine's head in the store cannot be used: {0}")]
-    EngineHead(#[from] HeadFormatError),
-    /// The engine kept nothing, and the block that was imported last is not there to start from.
-    #[error("the block at the imported height {0} is not in the store, so the embedded engine cannot go on from it")]
-    NoImportedBlock(Height),
-    /// The block that was imported last is not one that the embedded engine takes.
-    #[error("the embedded engine cannot go on from the imported block: {0}")]
-    ImportedBlock(#[from] ImportFault),
 }
 
 /// What the outside may know and do of a running node. Cheap to clone.
@@ -210,9 +180,9 @@ impl Parts {
         let existing = options.store_path.exists().then(|| open_store(&options)).transpose()?;
         let provider = Arc::new(LateProvider::default());
         let chain = &options.chain;
-        let half_life = lapis_p2p::ScoreRules::default().half_life;
-        let remembered = peer_store::load(&options.peers_path, chain.id(), half_life);
-        let network_config = settings::network(&options.config, remembered);
+        let mut network_config = settings::network(&options.config);
+        let remembered = peer_store::load(&options.peers_path, chain.id(), network_config.scores.half_life);
+        (network_config.discovery.known, network_config.banned) = (remembered.known, remembered.banned);
         let (mut service, network, events) =
             Service::new(network_config, &options.keypair, *chain.id(), provider.clone(), &mut registry)?;
         service.bind().await?;

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, sync::Arc};
 
-use lapis_p2p::{Config as NetworkSettings, Discovery, Mdns, Remembered, limits::Quota};
+use lapis_p2p::{Config as NetworkSettings, Discovery, Mdns, limits::Quota};
 use lapis_protocol_spec::{Bytes32, Genesis, Kzg, KzgSetupError, archive::Compression};
 use lapis_storage::{PruneAllow, StoreConfig};
 
@@ -23,20 +23,17 @@ use crate::{
 /// Time between request starts in the Soma design.
 const FIXED_GAP: std::time::Duration = std::time::Duration::from_millis(200);
 
-/// `remembered` is what the last run kept.
-pub(super) fn network(config: &Config, remembered: Remembered) -> NetworkSettings {
+pub(super) fn network(config: &Config) -> NetworkSettings {
     let network = &config.network;
     let mut settings = NetworkSettings {
         listen: network.listen.clone(),
         peers: network.peers.clone(),
         trusted: network.trusted_peers.clone(),
-        banned: remembered.banned,
         discovery: Discovery {
             target_peers: network.target_peers,
             boot_nodes: network.boot_nodes.clone(),
             external_addresses: network.external_addresses.clone(),
             mdns: if network.mdns { Mdns::On } else { Mdns::Off },
-            known: remembered.known,
             ..Discovery::default()
         },
         ..NetworkSettings::default()

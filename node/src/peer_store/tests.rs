@@ -66,7 +66,8 @@ fn nothing_is_known_where_no_file_is() {
 
 #[test]
 fn a_file_that_cannot_be_used_is_set_aside() {
-    let good = String::from_utf8(encode(&sample(), &chain(), SystemTime::now()).unwrap()).unwrap();
+    let sample = sample();
+    let good = String::from_utf8(encode(&sample, &chain(), SystemTime::now()).unwrap()).unwrap();
     let other = Bytes32::from([8; 32]);
     let cases = [
         String::new(),
@@ -75,7 +76,7 @@ fn a_file_that_cannot_be_used_is_set_aside() {
         good.replace("\"version\": 1", "\"version\": 2"),
         good.replace("/tcp/", "/tpc/"),
         good.replace(&chain().to_string(), &other.to_string()),
-        good.replace("\"12D3", "\"peer"),
+        good.replace(&sample.known[0].peer.to_string(), "nobody"),
         " ".repeat(usize::try_from(MAX_BYTES).unwrap() + 1),
     ];
     for case in cases {

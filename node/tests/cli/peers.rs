@@ -44,7 +44,7 @@ fn a_ban_by_hand_survives_a_restart_until_it_is_lifted() {
     assert_eq!(said, format!("{PEER} is banned for 2h\n"));
     banned(&place, &node, &[PEER]);
     let table = place.succeed(&["peers", "--http", node.http()]);
-    assert!(table.contains(PEER) && table.contains("gone") && table.contains("1h 59m"), "{table}");
+    assert!(table.contains(PEER) && table.contains("gone"), "{table}");
     node.stop();
 
     let node = Running::start_with(&place.node(), &ADMIN);

@@ -134,14 +134,15 @@ impl Service {
 
     fn restore_memory(&mut self) {
         let now = Instant::now();
-        for known in &self.config.discovery.known {
-            self.table.restore_score(known.peer, known.score, now);
-        }
         for ban in &self.config.banned {
             let until = now.checked_add(ban.left);
             if until.is_some_and(|until| self.table.restore_ban(ban.peer, until, now)) {
                 self.swarm.behaviour_mut().blocked.block_peer(ban.peer);
             }
+        }
+        // After the bans, which matter more where there is no room for all.
+        for known in &self.config.discovery.known {
+            self.table.restore_score(known.peer, known.score, now);
         }
     }
 }
