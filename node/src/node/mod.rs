@@ -11,8 +11,8 @@ mod settings;
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use lapis_p2p::{Events, Handle, Service};
-use lapis_protocol_spec::{Height, Kzg};
-use lapis_storage::{OpenError, Store, StoreError};
+use lapis_protocol_spec::Kzg;
+use lapis_storage::Store;
 use libp2p::{Multiaddr, PeerId, identity::Keypair};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -30,13 +30,12 @@ pub use self::{
 use crate::{
     chain::Chain,
     config::{Config, HttpConfig},
-    execution::{ExecutionEngine, HeadFormatError, ImportFault},
+    execution::ExecutionEngine,
     feed::WatermarkFeed,
     http,
     import::{ImportState, Importer},
     local::LocalSource,
     metrics::Metrics,
-    object_archive::ObjectError,
     peer_store::{self, PeerStore},
     prune::Pruner,
     repair::{RepairRequests, Repaired, Repairer},

@@ -32,10 +32,8 @@ impl Service {
                 let how = cause.map_or_else(|| "closed in order".to_owned(), |cause| cause.to_string());
                 self.on_disconnected(peer_id, connection_id, how);
             }
-            SwarmEvent::Dialing { connection_id, .. } => {
-                if !self.dials.contains_key(&connection_id) {
-                    self.metrics.dial(QUERY);
-                }
+            SwarmEvent::Dialing { connection_id, .. } if !self.dials.contains_key(&connection_id) => {
+                self.metrics.dial(QUERY);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error, .. } => {
                 if let Some(peer) = peer_id {

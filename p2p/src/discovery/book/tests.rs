@@ -97,7 +97,7 @@ fn addresses_that_worked_come_first_and_are_not_pushed_out() {
 #[test]
 fn a_liar_who_tells_of_many_does_not_push_out_who_was_reached() {
     let (mut book, now, mut rng) = (Book::new(RULES), Instant::now(), rng());
-    let honest: Vec<_> = (0..CAPACITY as u32 / 2).map(|number| (PeerId::random(), address(number))).collect();
+    let honest: Vec<_> = (0..).take(CAPACITY / 2).map(|number| (PeerId::random(), address(number))).collect();
     for (peer, address) in &honest {
         book.ready(*peer, address.clone(), now, &mut rng);
     }
@@ -115,7 +115,7 @@ fn a_liar_who_tells_of_many_does_not_push_out_who_was_reached() {
 #[test]
 fn who_was_reached_longest_ago_makes_place_when_all_were() {
     let (mut book, start, mut rng) = (Book::new(RULES), Instant::now(), rng());
-    let peers: Vec<_> = (0..=CAPACITY as u32).map(|_| PeerId::random()).collect();
+    let peers: Vec<_> = (0..=CAPACITY).map(|_| PeerId::random()).collect();
     for (number, peer) in peers.iter().enumerate() {
         book.ready(*peer, address(1), start + Duration::from_secs(number as u64), &mut rng);
     }
