@@ -213,3 +213,6 @@ fn protocol(genesis_id: &Bytes32) -> StreamProtocol {
     #[expect(clippy::expect_used, reason = "a name is refused only if it does not begin with a slash")]
     StreamProtocol::try_from_owned(name).expect("it begins with a slash")
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,7 +42,9 @@ impl Behaviour {
         let own = keypair.public().to_peer_id();
         let limits = &config.limits.connections;
         let identify = identify::Config::new(PROTOCOL_FAMILY.to_owned(), keypair.public())
-            .with_agent_version(config.agent.0.clone());
+            .with_agent_version(config.agent.0.clone())
+            // Addresses go through discovery, which looks at them first; identify would hand any to the next dial.
+            .with_cache_size(0);
         Ok(Self {
             blocked: allow_block_list::Behaviour::default(),
             limits: connection_limits::Behaviour::new(totals(limits)),

@@ -129,6 +129,7 @@ impl Service {
         for listener in std::mem::take(&mut self.listeners) {
             self.swarm.remove_listener(listener);
         }
+        self.swarm.behaviour_mut().routing.allow(0, HashSet::new());
         serving.stop.cancel();
         let mut result = Ok(());
         while !serving.ended {
