@@ -87,7 +87,7 @@ pub struct KnownPeer {
     pub peer: PeerId,
     /// Where it was reached, without its id; may be empty.
     pub addresses: Vec<Multiaddr>,
-    /// How long ago it was of use.
+    /// How long ago it was connected.
     pub seen: Duration,
     /// Bytes received from it, over all runs.
     pub useful_bytes: u64,

@@ -61,7 +61,7 @@ impl Kind {
 struct Entry {
     /// At most [`ADDRESSES_PER_PEER`], the ones that worked last first.
     addresses: Vec<Multiaddr>,
-    /// When it was ready last, at an address that this node dialed.
+    /// When it was connected last, if it ever was ready at an address that this node dialed.
     proven: Option<Instant>,
     /// Bytes of use that it has been, over all connections and runs.
     useful_bytes: u64,
@@ -179,13 +179,17 @@ impl Book {
         entry.not_before = now;
     }
 
+    /// `peer` is connected.
+    pub(crate) fn seen(&mut self, peer: &PeerId, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(peer) {
+            entry.proven = entry.proven.map(|_| now);
+        }
+    }
+
     /// `peer` has been of so much use since the last time.
-    pub(crate) fn useful(&mut self, peer: &PeerId, bytes: u64, now: Instant) {
+    pub(crate) fn useful(&mut self, peer: &PeerId, bytes: u64) {
         if let Some(entry) = self.entries.get_mut(peer) {
             entry.useful_bytes = entry.useful_bytes.saturating_add(bytes);
-            if entry.proven.is_some() {
-                entry.proven = Some(now);
-            }
         }
     }
 

@@ -103,7 +103,10 @@ impl Planner {
     /// What to do now. To be asked about once in a second.
     pub(crate) fn tick(&mut self, view: &View<'_>, now: Instant, rng: &mut impl Rng) -> Vec<Action> {
         for (peer, bytes) in self.rotation.measure(view.held, now) {
-            self.book.useful(&peer, bytes, now);
+            self.book.useful(&peer, bytes);
+        }
+        for peer in view.held {
+            self.book.seen(&peer.peer, now);
         }
         if self.target == 0 {
             return Vec::new();

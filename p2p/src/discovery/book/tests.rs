@@ -132,7 +132,7 @@ fn a_useful_peer_is_preferred_and_a_useless_one_is_no_reason_to_rotate() {
     book.ready(tried, address(1), now, &mut rng);
     assert_eq!(book.promising(now, all), 0);
     book.ready(useful, address(2), now, &mut rng);
-    book.useful(&useful, USEFUL_BYTES, now);
+    book.useful(&useful, USEFUL_BYTES);
     assert_eq!(book.promising(now, all), 1);
     let drawn = (0..1000).filter(|_| draw(&book, now, &mut rng).unwrap().peer == useful).count();
     assert!((580..750).contains(&drawn), "{drawn}");
@@ -152,7 +152,8 @@ fn what_is_kept_can_be_taken_up() {
     let (mut book, now, peer) = (Book::new(RULES), Instant::now(), PeerId::random());
     book.learn(PeerId::random(), [address(9)], now, &mut rng());
     book.ready(peer, address(1), now, &mut rng());
-    book.useful(&peer, 5, now + Duration::from_secs(1));
+    book.useful(&peer, 5);
+    book.seen(&peer, now + Duration::from_secs(1));
     let kept = book.proven();
     assert_eq!(kept.len(), 1, "hearsay is not kept");
     assert_eq!((kept[0].useful_bytes, kept[0].seen), (5, now + Duration::from_secs(1)));

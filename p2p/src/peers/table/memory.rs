@@ -108,3 +108,6 @@ fn is_ahead(theirs: &Status, ours: &Status) -> bool {
         || theirs.available_height > ours.available_height
         || reaches_back(theirs.earliest_blob_height, ours.earliest_blob_height)
 }
+
+#[cfg(test)]
+mod tests;
