@@ -9,7 +9,7 @@ use std::{net::SocketAddr, time::Duration};
 use axum::{
     Json, Router,
     body::Body,
-    extract::{Path, Query, Request, State},
+    extract::{Path, Query, Request, State, rejection::QueryRejection},
     http::{HeaderMap, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
@@ -57,8 +57,15 @@ pub fn router(admin: Admin) -> Router {
         .with_state(admin)
 }
 
-async fn ban(State(admin): State<Admin>, Path(id): Path<String>, Query(BanTime { time }): Query<BanTime>) -> Response {
+async fn ban(
+    State(admin): State<Admin>,
+    Path(id): Path<String>,
+    parameters: Result<Query<BanTime>, QueryRejection>,
+) -> Response {
     let Ok(peer) = id.parse::<PeerId>() else { return not_an_id(&id) };
+    let Ok(Query(BanTime { time })) = parameters else {
+        return refusal(StatusCode::BAD_REQUEST, "the one parameter that there is, is \"for\"");
+    };
     let time = match time.as_deref().map_or(Ok(USUAL_BAN), humantime::parse_duration) {
         Ok(time) if !time.is_zero() && time <= LONGEST_BAN => time,
         Ok(_) | Err(_) => {

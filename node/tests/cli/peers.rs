@@ -111,6 +111,7 @@ fn administration_answers_programs_of_this_machine_and_no_pages() {
     ] {
         let (found, response) = post(path, &headers);
         assert_eq!(found, code, "{path} {headers:?}: {response}");
+        assert!(response.contains("{\"error\":"), "{path} {headers:?}: {response}");
     }
     for method in ["GET", "PUT", "DELETE", "OPTIONS"] {
         let (code, response) = answer(admin, &format!("{method} {ban} HTTP/1.1\r\n{host}\r\n"));
