@@ -19,7 +19,7 @@ use crate::{
 /// How long the process waits for threads that are busy when everything else has ended.
 const LAST_THREADS: Duration = Duration::from_secs(5);
 /// What a devnet logs unless told otherwise: its progress is on the terminal.
-const DEVNET_FILTER: &str = "warn,libp2p_gossipsub=error";
+const DEVNET_FILTER: &str = "warn,libp2p_gossipsub=error,libp2p_kad=error";
 
 /// The nodes of a devnet did not end up where they should.
 #[derive(Debug)]
