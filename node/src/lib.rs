@@ -19,6 +19,7 @@ pub mod local;
 pub mod metrics;
 pub mod node;
 pub mod object_archive;
+pub mod peer_store;
 pub mod prune;
 pub mod repair;
 pub mod serve;

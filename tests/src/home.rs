@@ -41,11 +41,12 @@ pub struct Setup {
 }
 
 impl Default for Setup {
-    /// Follows peers; listens on the loopback interface alone, on a port that the system chooses; no HTTP; rate limits
-    /// that a network of one machine does not reach.
+    /// Follows peers, and looks for no others; listens on the loopback interface alone, on a port that the system
+    /// chooses; no HTTP; rate limits that a network of one machine does not reach.
     fn default() -> Self {
         let mut config = Config::default();
         config.network.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+        config.network.target_peers = 0;
         config.http.enabled = false;
         let limits = &mut config.limits;
         limits.serve_bytes_per_peer = ByteSize::gib(1);
@@ -162,6 +163,7 @@ impl Home {
             chain: self.chain.chain(),
             keypair: self.keypair.clone(),
             store: Arc::clone(&self.medium),
+            peers_path: self.dir.path().join("peers.json"),
             kzg: kzg(),
             source: setup.source,
             archives: setup.archives,

@@ -4,6 +4,7 @@
 //! (and nothing was changed), 1 what was started failed; 130 and 143 after a second signal.
 
 mod args;
+mod ask;
 mod db;
 mod dispatch;
 mod error;
@@ -12,6 +13,7 @@ mod fetch;
 mod import;
 mod launch;
 mod offline;
+mod peers;
 mod preflight;
 mod progress;
 mod status;
@@ -27,7 +29,8 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, error::ErrorKind};
 
 pub use self::{
     args::{
-        Cli, Command, CompletionsArgs, ConfigCommand, DevnetArgs, DirArgs, InitArgs, KeyCommand, RunArgs, StatusArgs,
+        BanArgs, Cli, Command, CompletionsArgs, ConfigCommand, DevnetArgs, DirArgs, InitArgs, KeyCommand, PeersArgs,
+        PeersCommand, RunArgs, StatusArgs, UnbanArgs,
     },
     dispatch::dispatch,
     error::{CliError, one_line},

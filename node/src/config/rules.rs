@@ -7,8 +7,8 @@ use lapis_protocol_spec::{BYTES_PER_BLOB, Genesis, MAX_PAYLOAD_BYTES, archive::M
 use libp2p::{Multiaddr, multiaddr::Protocol};
 
 use super::{
-    ArchiveConfig, BelowFloor, BlobRetention, Config, LimitsConfig, NetworkConfig, PrunePolicy, RetentionConfig,
-    StorageConfig, SyncConfig, VerifyConfig,
+    ArchiveConfig, BelowFloor, BlobRetention, Config, HttpConfig, LimitsConfig, NetworkConfig, PrunePolicy,
+    RetentionConfig, StorageConfig, SyncConfig, VerifyConfig,
 };
 use crate::{
     object_archive::{MAX_PARTS, TRANSFER_BYTES},
@@ -47,6 +47,7 @@ pub(super) fn check(config: &Config) -> Outcome {
     verify(&config.verify)?;
     storage(&config.storage)?;
     archive(&config.archive)?;
+    http(&config.http)?;
     retention(&config.retention, &config.archive)?;
     let filter = telemetry::check_filter(&config.log.filter);
     filter.map_err(|error| broken("log", "filter", format!("it is not a log filter ({error})")))?;
@@ -78,11 +79,45 @@ pub(super) fn check_against(config: &Config, genesis: &Genesis) -> Outcome {
 }
 
 fn network(config: &NetworkConfig) -> Outcome {
-    for (key, addresses) in [("listen", &config.listen), ("peers", &config.peers)] {
+    let groups = [
+        ("listen", &config.listen),
+        ("peers", &config.peers),
+        ("boot_nodes", &config.boot_nodes),
+        ("external_addresses", &config.external_addresses),
+    ];
+    for (key, addresses) in groups {
         if let Some(address) = addresses.iter().find(|address| !has_transport(address)) {
             let reason = format!("{address} names no transport of ours: it needs /tcp/PORT or /udp/PORT/quic-v1");
             return Err(broken("network", key, reason));
         }
+    }
+    if let Some(address) = config.external_addresses.iter().find(|address| !is_reachable(address)) {
+        let reason = format!("{address} is not an IP address and port that others can dial");
+        return Err(broken("network", "external_addresses", reason));
+    }
+    let all = config.max_outbound_connections.saturating_add(config.max_inbound_connections.get());
+    if config.target_peers > all.get() {
+        let reason = format!("it must not be above the number of connections there may be in all, which is {all}");
+        return Err(broken("network", "target_peers", reason));
+    }
+    Ok(())
+}
+
+/// Whether an address says where a node is: peers look up no names of others, and 0 is neither a host nor a port.
+fn is_reachable(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    let host = match parts.next() {
+        Some(Protocol::Ip4(ip)) => !ip.is_unspecified(),
+        Some(Protocol::Ip6(ip)) => !ip.is_unspecified(),
+        _ => false,
+    };
+    host && !matches!(parts.next(), Some(Protocol::Tcp(0) | Protocol::Udp(0)))
+}
+
+fn http(config: &HttpConfig) -> Outcome {
+    if !config.admin_listen.ip().is_loopback() {
+        let reason = "it must be a loopback address such as 127.0.0.1:9652: there is no authentication";
+        return Err(broken("http", "admin_listen", reason));
     }
     Ok(())
 }

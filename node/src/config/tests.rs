@@ -53,6 +53,28 @@ fn the_template_with_every_default_taken_out_of_its_comment_is_the_default() {
 }
 
 #[test]
+fn addresses_that_others_are_told_must_lead_somewhere() {
+    for (text, part) in [
+        ("external_addresses = [\"/ip4/0.0.0.0/tcp/1\"]", "that others can dial"),
+        ("external_addresses = [\"/ip4/127.0.0.1/tcp/0\"]", "that others can dial"),
+        ("external_addresses = [\"/dns4/node.example/tcp/1\"]", "that others can dial"),
+        ("external_addresses = [\"/ip4/127.0.0.1\"]", "names no transport"),
+        ("boot_nodes = [\"/ip4/127.0.0.1/udp/1\"]", "names no transport"),
+        ("target_peers = 161", "which is 160"),
+    ] {
+        let message = refusal(&format!("[network]\n{text}\n"));
+        assert!(message.contains(part), "{text}: {message}");
+    }
+    from_file("[network]\nboot_nodes = [\"/dns4/node.example/tcp/1\"]\nmax_outbound_connections = 5\n").unwrap();
+}
+
+#[test]
+fn administration_is_on_this_machine() {
+    assert!(refusal("[http]\nadmin_listen = \"0.0.0.0:1\"\n").contains("loopback"));
+    from_file("[http]\nadmin_listen = \"[::1]:1\"\n").unwrap();
+}
+
+#[test]
 fn what_is_shown_is_a_file_with_the_same_meaning() {
     let text = "[sync]\nmax_buffered_bytes = \"100 MiB\"\ntimeout = \"1m 30s\"\n[retention]\nblob_heights = 77\n\
                 [network]\npeers = [\"/ip4/127.0.0.1/tcp/1\"]\n[limits]\nserve_bytes_per_peer = 200001\n";

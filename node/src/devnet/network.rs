@@ -100,6 +100,7 @@ impl Network {
             chain: self.chain.clone(),
             keypair: dir.key()?,
             store: Arc::new(DiskFile::new(&dir.store_path())),
+            peers_path: dir.peers_path(),
             kzg: Arc::clone(&self.kzg),
             source,
             archives: Vec::new(),
@@ -161,6 +162,8 @@ fn config(peers: Vec<Multiaddr>) -> Config {
         .filter_map(|address| address.parse().ok())
         .collect();
     config.network.peers = peers;
+    // The network is whole as it is.
+    config.network.target_peers = 0;
     config.http.listen = ([127, 0, 0, 1], 0).into();
     let limits = &mut config.limits;
     limits.serve_bytes_per_peer = ByteSize::gib(1);

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, sync::Arc};
 
-use lapis_p2p::{Config as NetworkSettings, limits::Quota};
+use lapis_p2p::{Config as NetworkSettings, Discovery, Mdns, limits::Quota};
 use lapis_protocol_spec::{Genesis, Kzg, KzgSetupError, archive::Compression};
 use lapis_storage::{PruneAllow, StoreConfig};
 
@@ -24,10 +24,18 @@ use crate::{
 const FIXED_GAP: std::time::Duration = std::time::Duration::from_millis(200);
 
 pub(super) fn network(config: &Config) -> NetworkSettings {
+    let network = &config.network;
     let mut settings = NetworkSettings {
-        listen: config.network.listen.clone(),
-        peers: config.network.peers.clone(),
-        trusted: config.network.trusted_peers.clone(),
+        listen: network.listen.clone(),
+        peers: network.peers.clone(),
+        trusted: network.trusted_peers.clone(),
+        discovery: Discovery {
+            target_peers: network.target_peers,
+            boot_nodes: network.boot_nodes.clone(),
+            external_addresses: network.external_addresses.clone(),
+            mdns: if network.mdns { Mdns::On } else { Mdns::Off },
+            ..Discovery::default()
+        },
         ..NetworkSettings::default()
     };
     let connections = &mut settings.limits.connections;

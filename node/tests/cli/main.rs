@@ -6,6 +6,7 @@
 mod archive;
 mod chain;
 mod fetch;
+mod peers;
 mod place;
 mod running;
 mod upkeep;

@@ -9,6 +9,7 @@ mod archiving;
 mod catching_up;
 mod claims;
 mod damaged;
+mod discovery;
 mod faults;
 mod fetching;
 mod full_disk;

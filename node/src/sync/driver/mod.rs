@@ -38,7 +38,9 @@ use super::{
     archive::Archive,
     fetch::{FetchTask, Fetched, Supplier},
     pipeline::{Pipeline, PipelineConfig, PipelineEvent, StageFailure},
-    scheduler::{Action, Mend, Missing, Outcome, Report, RequestId, Scheduler, SchedulerConfig, SourceId},
+    scheduler::{
+        Action, Mend, Missing, Outcome, PeerCapacity, Report, RequestId, Scheduler, SchedulerConfig, SourceId,
+    },
 };
 use crate::{
     chain::Chain,
@@ -84,6 +86,8 @@ pub struct SyncParts {
     pub metrics: Metrics,
     /// Where to tell how it goes.
     pub view: watch::Sender<SyncView>,
+    /// Where to tell what each peer delivers.
+    pub capacities: watch::Sender<Vec<PeerCapacity>>,
 }
 
 /// Why the sync engine had to stop. Always our own fault: peers cannot stop it.
@@ -124,6 +128,8 @@ pub struct SyncEngine {
     /// A damaged row is in the way of telling what is missing; it is looked at again then, or when it is mended.
     unreadable_until: Option<Instant>,
     progress: Progress,
+    /// When people were last told what each peer delivers.
+    capacities_told: Option<Instant>,
 }
 
 impl SyncEngine {
@@ -150,6 +156,7 @@ impl SyncEngine {
             committing: None,
             unreadable_until: None,
             progress: Progress::new(watermarks, Instant::now()),
+            capacities_told: None,
             parts,
         }
     }

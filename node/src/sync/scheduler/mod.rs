@@ -32,6 +32,7 @@ pub use self::{
     config::{Blocked, Pacing, Report, SchedulerConfig},
     data::{Missing, SIDECAR_BYTES},
     mend::Mend,
+    source::PeerCapacity,
 };
 use self::{data::DataLane, mend::MendLane, source::Delivery, sources::SourceBook, values::ValuesLane};
 use super::archive::ArchiveId;
@@ -134,6 +135,11 @@ impl Scheduler {
     /// Number of usable peers.
     pub fn peers(&self) -> usize {
         self.book.peer_count()
+    }
+
+    /// What each of them was measured to deliver.
+    pub fn capacities(&self) -> Vec<PeerCapacity> {
+        self.book.capacities()
     }
 
     /// The height that the network seems to have reached; never below our own.

@@ -17,7 +17,7 @@ use rand::Rng;
 use super::{
     action::{Outcome, SourceId},
     claims::{Claims, Kind},
-    source::{Delivery, Source},
+    source::{Delivery, PeerCapacity, Source},
 };
 use crate::sync::archive::ArchiveId;
 
@@ -76,6 +76,15 @@ impl SourceBook {
     /// Number of peers.
     pub(super) fn peer_count(&self) -> usize {
         self.peers().count()
+    }
+
+    /// What each peer was measured to deliver.
+    pub(super) fn capacities(&self) -> Vec<PeerCapacity> {
+        let capacity = |(id, source): (&SourceId, &Source)| match id {
+            SourceId::Peer(peer) => Some(source.capacity(*peer)),
+            SourceId::Archive(_) => None,
+        };
+        self.sources.iter().filter_map(capacity).collect()
     }
 
     /// One source.
