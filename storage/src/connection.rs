@@ -13,7 +13,7 @@ use lapis_protocol_spec::Genesis;
 use redb::{Database, ReadTransaction, ReadableDatabase, StorageBackend, WriteTransaction};
 
 use crate::{
-    Fate, OpenError, StoreConfig, StoreError,
+    Fate, OpenError, StoreConfig, StoreError, creation,
     error::{Damage, guarded},
     medium::{Medium, Watched},
     open,
@@ -132,6 +132,7 @@ impl Opened {
     fn new(medium: &dyn Medium, genesis: &Genesis, cache_bytes: usize) -> Result<(Self, Found), OpenError> {
         let broken = Arc::new(AtomicBool::new(false));
         let backend = Watched::new(medium.open()?, broken.clone());
+        creation::undo_unfinished(&backend)?;
         let open::Opened { database, state, mended } = guarded(|| open::open(backend, genesis, cache_bytes))?;
         Ok((Self { database, broken }, Found { state, mended }))
     }

@@ -25,6 +25,7 @@
 mod check;
 mod config;
 mod connection;
+mod creation;
 mod damage;
 mod decide;
 mod error;
