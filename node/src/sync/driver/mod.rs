@@ -17,7 +17,7 @@ use std::{
 
 use lapis_p2p::{Event, Events, Handle, Offence};
 use lapis_protocol_spec::{Height, Kzg};
-use lapis_storage::{Store, StoreError};
+use lapis_storage::{Store, StoreError, Watermarks};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
     sync::watch,
@@ -46,7 +46,7 @@ use crate::{
     chain::Chain,
     feed::WatermarkFeed,
     metrics::Metrics,
-    repair::{Lost, RepairRequests, Repaired},
+    repair::{RepairRequests, Repaired},
 };
 
 /// How long after a damaged row was met it is tried again to tell what is missing.
@@ -179,30 +179,15 @@ impl SyncEngine {
                 },
                 Some(event) = self.pipeline.events.recv() => self.on_pipeline(event).await?,
                 Some(fetched) = self.fetches.join_next() => self.on_fetched(fetched?).await?,
-                Some(committed) = self.commits.join_next() => {
-                    if let Some(committed) = self.unless_it_passes(committed?)? {
-                        self.on_committed(committed).await;
-                    }
-                }
+                Some(committed) = self.commits.join_next() => self.on_commit_ended(committed?).await?,
                 Some(judged) = self.judgements.join_next() => self.on_judged(judged??).await,
                 (archive, held) = self.archives.changed() => match held {
                     Some(held) => self.scheduler.archive_covers(archive, held),
                     None => self.scheduler.archive_gone(archive),
                 },
-                Some(mended) = self.mends.join_next() => {
-                    let (mend, outcome) = mended?;
-                    self.on_mended(mend, outcome).await?;
-                }
-                Some(lost) = self.parts.repaired.recv() => match lost {
-                    Lost::Data(height) => self.scheduler.reload_from(height),
-                    Lost::Value(height) => self.scheduler.want_mend(Mend::Value(height)),
-                    Lost::ValidatorSet(root) => self.scheduler.want_mend(Mend::ValidatorSet(root)),
-                },
-                Ok(()) = watermarks.changed() => {
-                    let now = *watermarks.borrow_and_update();
-                    self.scheduler.set_decided(now.decided);
-                    self.scheduler.set_imported(now.imported);
-                }
+                Some(mended) = self.mends.join_next() => self.on_mended(mended?).await?,
+                Some(lost) = self.parts.repaired.recv() => self.on_lost(lost),
+                Ok(()) = watermarks.changed() => self.on_watermarks(*watermarks.borrow_and_update()),
                 ended = self.pipeline.stages.ended() => {
                     ended?;
                     return Err(StageFailure::Stopped.into());
@@ -213,6 +198,11 @@ impl SyncEngine {
             self.advance().await?;
         }
         self.stop().await
+    }
+
+    fn on_watermarks(&mut self, now: Watermarks) {
+        self.scheduler.set_decided(now.decided);
+        self.scheduler.set_imported(now.imported);
     }
 
     /// A disk that is full or fails for a moment stops the intake for a moment; the node goes on with what it can read.
@@ -250,7 +240,8 @@ impl SyncEngine {
         self.judgements.shutdown().await;
         while self.mends.join_next().await.is_some() {}
         while let Some(committed) = self.commits.join_next().await {
-            committed??;
+            // What does not pass now is met again after the next start.
+            self.unless_it_passes(committed?)?;
         }
         let feed = self.parts.feed.clone();
         self.pipeline.drain().await?;
