@@ -70,6 +70,8 @@ struct Inner {
     first_chunk: Histograms<Protocol>,
     duration: Histograms<Protocol>,
     waits: Histograms<Bucket>,
+    waiting: Family<Bucket, Gauge>,
+    denials: Family<Kind, Counter>,
     offences: Family<Kind, Counter>,
     announcements: Family<Kind, Counter>,
     peers_ready: Gauge,
@@ -92,6 +94,8 @@ impl Metrics {
             first_chunk: Family::new_with_constructor(seconds),
             duration: Family::new_with_constructor(seconds),
             waits: Family::new_with_constructor(seconds),
+            waiting: Family::default(),
+            denials: Family::default(),
             offences: Family::default(),
             announcements: Family::default(),
             peers_ready: Gauge::default(),
@@ -115,6 +119,8 @@ impl Metrics {
             Unit::Seconds,
             inner.waits.clone(),
         );
+        registry.register("limiter_waiting", "Requests and chunks that wait for a bucket now", inner.waiting.clone());
+        registry.register("denials", "Streams and connections that were refused, by reason", inner.denials.clone());
         registry.register("offences", "Offences of peers, by kind", inner.offences.clone());
         registry.register("announcements", "Announcements, by what became of them", inner.announcements.clone());
         registry.register("peers_ready", "Peers that exchanged statuses", inner.peers_ready.clone());
@@ -124,6 +130,14 @@ impl Metrics {
 
     pub(crate) fn waited(&self, bucket: &'static str, time: Duration) {
         self.0.waits.get_or_create(&Bucket { bucket }).observe(time.as_secs_f64());
+    }
+
+    pub(crate) fn waiting(&self, bucket: &'static str, count: usize) {
+        self.0.waiting.get_or_create(&Bucket { bucket }).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn denied(&self, kind: &'static str) {
+        self.0.denials.get_or_create(&Kind { kind }).inc();
     }
 
     pub(crate) fn offence(&self, offence: Offence) {

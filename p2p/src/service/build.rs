@@ -135,17 +135,19 @@ impl Engine {
         let (notice_sender, notices) = mpsc::channel(QUEUE);
         let (streams, control) = streams::Behaviour::new(inbound_sender, config.timeouts.request);
         let announcements = Announcements::new(genesis_id);
-        let swarm = build_swarm(keypair, config, announcements.behaviour(registry)?, streams, registry)?;
+        let swarm = build_swarm(keypair, config, announcements.behaviour(registry)?, streams, &metrics, registry)?;
         let client = Client::new(control, limiter.clone(), metrics.clone(), config.timeouts);
+        let near_head = config.limits.rates.near_head;
         let context = Context {
             provider: ProviderRef(provider),
             limiter: limiter.clone(),
             own_status,
             notices: notice_sender,
             timeouts: config.timeouts,
+            near_head_heights: near_head.heights,
             metrics: metrics.clone(),
         };
-        let server = Server::new(context, inbound, &config.limits.exchanges);
+        let server = Server::new(context, inbound, &config.limits.exchanges, near_head.share_percent);
         Ok(Self { swarm, server, client, notices, announcements, limiter, metrics, libp2p_metrics })
     }
 }
@@ -198,10 +200,11 @@ fn build_swarm(
     config: &Config,
     gossip: Gossip,
     streams: streams::Behaviour,
+    metrics: &Metrics,
     registry: &mut Registry,
 ) -> Result<Swarm<Behaviour>, StartError> {
     let transport = transport::build(keypair, &config.limits.connections, config.timeouts.connect, registry)?;
-    let behaviour = Behaviour::new(keypair, config, gossip, streams);
+    let behaviour = Behaviour::new(keypair, config, gossip, streams, metrics.clone());
     let settings = swarm::Config::with_tokio_executor().with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS);
     Ok(Swarm::new(transport, behaviour, keypair.public().to_peer_id(), settings))
 }

@@ -8,6 +8,7 @@ mod build;
 mod commands;
 mod network;
 mod peers;
+mod per_ip;
 mod run;
 
 use std::{collections::HashMap, sync::Arc};

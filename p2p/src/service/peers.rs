@@ -73,6 +73,9 @@ impl Service {
         for (number, address) in self.dialer.due(now) {
             self.dial(super::commands::dial_options(&address), Dial::Target(number));
         }
+        for (bucket, count) in self.limiter.waiting() {
+            self.metrics.waiting(bucket, count);
+        }
         self.count_peers(now);
     }
 

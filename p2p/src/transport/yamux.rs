@@ -208,6 +208,11 @@ impl AsyncRead for Substream {
 
 impl AsyncWrite for Substream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        // The library would send a frame without data. Who writes nothing asks whether the stream is still wanted.
+        if buf.is_empty() {
+            let reset = self.ends.is_reset(self.stream.id().val());
+            return Poll::Ready(if reset { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(0) });
+        }
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
