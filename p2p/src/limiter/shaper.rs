@@ -42,9 +42,13 @@ pub(crate) enum Class {
 #[derive(Clone, Debug, Default)]
 struct Hand(Arc<AtomicU64>);
 
+/// The clock stops there, after 146 years: sums of it and of what the largest bucket takes to fill do not overflow.
+const LAST: u64 = u64::MAX / 4;
+
 impl Hand {
     fn set(&self, now: Duration) {
-        self.0.store(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let nanoseconds = u64::try_from(now.as_nanos()).unwrap_or(LAST);
+        self.0.store(nanoseconds.min(LAST), Ordering::Relaxed);
     }
 }
 

@@ -120,15 +120,17 @@ impl Sides {
 fn sides() -> Sides {
     let quota = |cells| Quota::new(cells, cells).unwrap();
     let limits = RateLimits {
-        requests_per_peer: quota(2_000),
-        own_requests_per_peer: quota(2_000),
-        egress_kib_per_peer: quota(100_000),
-        egress_kib: quota(1_000_000),
+        requests_per_peer: quota(1_000_000),
+        requests: quota(1_000_000),
+        own_requests_per_peer: quota(1_000_000),
+        own_requests: quota(1_000_000),
+        egress_kib_per_peer: quota(2_000_000),
+        egress_kib: quota(20_000_000),
         ..RateLimits::default()
     };
     Sides {
         client: KeyedPermits::new(2),
-        server: admissions(12, 25),
+        server: admissions(32, 25),
         limiter: Limiter::new(&limits, Metrics::new(&mut Registry::default())),
     }
 }
@@ -142,7 +144,7 @@ async fn a_hundred_thousand_random_exchanges_leave_no_permit_taken() {
     std::panic::set_hook(Box::new(|_| {}));
     let mut rng = StdRng::seed_from_u64(23);
     let sides = sides();
-    let peers: Vec<_> = (0..10).map(|_| PeerId::random()).collect();
+    let peers: Vec<_> = (0..30).map(|_| PeerId::random()).collect();
     let (mut running, mut started, mut ended) = (Vec::<Running<'_>>::new(), 0, [0_u32; 3]);
     let mut driver = Box::pin(sides.limiter.drive());
     while started < 100_000 {
@@ -173,6 +175,6 @@ async fn a_hundred_thousand_random_exchanges_leave_no_permit_taken() {
     let _ = std::panic::take_hook();
     assert!(ended.iter().all(|count| *count > 1000), "successes, errors and panics: {ended:?}");
     assert_eq!(sides.client.keys_in_use(), 0);
-    assert_eq!(sides.server.state(), (12, 9, 0));
+    assert_eq!(sides.server.state(), (32, 24, 0));
     assert!(sides.limiter.waiting().iter().all(|(_, waiting)| *waiting == 0));
 }
