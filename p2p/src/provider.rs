@@ -21,8 +21,8 @@ pub trait Provider: Send + Sync + 'static {
 
 /// The rest of one answer, from one snapshot.
 pub trait ItemSource: Send + 'static {
-    /// Bytes that the next item will have at least, so that they are charged before it is read; 0 where that is not
-    /// known. Must not touch the disk.
+    /// Bytes that the next item has, or is expected to have, so that they are charged before it is read; 0 where nothing
+    /// is known. What it turns out to have beyond that is charged before it is sent. Must not touch the disk.
     fn next_cost(&self) -> usize;
 
     /// The height that the next item belongs to, where that is known: what is near the head has a share of its own.

@@ -25,6 +25,8 @@ impl Service {
                 tracing::debug!(%peer, ?reason, "peer says goodbye");
                 if self.table.is_connected(&peer) {
                     self.farewells.insert(peer, GoneReason::Goodbye(reason));
+                    // What breaks from now on breaks in order.
+                    self.table.leave(peer, reason, Instant::now());
                     self.part(peer);
                 }
             }

@@ -15,3 +15,4 @@ mod log;
 mod provider;
 mod raw;
 mod service;
+mod sharing;
