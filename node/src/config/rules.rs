@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 
 use bytesize::ByteSize;
-use lapis_protocol_spec::{BYTES_PER_BLOB, Genesis, MAX_CONCURRENT_REQUESTS, MAX_PAYLOAD_BYTES, archive::MAX_INDEX_HEIGHTS};
+use lapis_protocol_spec::{
+    BYTES_PER_BLOB, Genesis, MAX_CONCURRENT_REQUESTS, MAX_PAYLOAD_BYTES, archive::MAX_INDEX_HEIGHTS,
+};
 use libp2p::{Multiaddr, multiaddr::Protocol};
 
 use super::{

@@ -57,7 +57,10 @@ async fn a_full_bucket_lets_through_at_once_and_an_empty_one_withholds() {
     let (peer, other) = (PeerId::random(), PeerId::random());
     assert!(limiter.egress(peer, Class::CatchUp, 256 * 1024, 0).now_or_never().is_some());
     assert!(limiter.egress(peer, Class::CatchUp, 100 * 1024, 0).now_or_never().is_none());
-    assert!(limiter.egress(peer, Class::NearHead, 100 * 1024, 0).now_or_never().is_none(), "one bucket for all it asks");
+    assert!(
+        limiter.egress(peer, Class::NearHead, 100 * 1024, 0).now_or_never().is_none(),
+        "one bucket for all it asks"
+    );
     assert!(limiter.egress(peer, Class::CatchUp, 1024, 1024).now_or_never().is_some(), "paid already");
     assert!(limiter.egress(other, Class::CatchUp, 256 * 1024, 0).now_or_never().is_some(), "a bucket for each peer");
 }
@@ -94,10 +97,11 @@ async fn requests_are_withheld_per_peer_in_both_directions() {
 #[tokio::test]
 async fn received_bytes_are_paid_for_by_peer_and_in_total() {
     let (peer, other) = (PeerId::random(), PeerId::random());
-    for change in [
-        (|limits: &mut RateLimits| limits.ingress_kib_per_peer = quota(1, 256)) as fn(&mut RateLimits),
-        |limits| limits.ingress_kib = quota(1, 256),
-    ] {
+    for change in
+        [(|limits: &mut RateLimits| limits.ingress_kib_per_peer = quota(1, 256)) as fn(&mut RateLimits), |limits| {
+            limits.ingress_kib = quota(1, 256)
+        }]
+    {
         let limiter = limiter(change);
         assert!(limiter.ingress(peer, 256 * 1024).now_or_never().is_some());
         assert!(limiter.ingress(peer, 64 * 1024).now_or_never().is_none());

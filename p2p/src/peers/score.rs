@@ -84,11 +84,8 @@ impl Score {
     /// Charges `offence`. Delays stop short of a ban.
     pub(crate) fn charge(&mut self, offence: Offence, now: Instant, rules: &ScoreRules) -> Verdict {
         let before = self.value(now, rules);
-        let floor = if offence.is_delay() {
-            before.min(rules.ban_at * DELAY_FACTOR)
-        } else {
-            rules.ban_at * FLOOR_FACTOR
-        };
+        let floor =
+            if offence.is_delay() { before.min(rules.ban_at * DELAY_FACTOR) } else { rules.ban_at * FLOOR_FACTOR };
         self.value = (before - offence.price()).max(floor);
         self.at = now;
         if offence.is_delay() {
@@ -199,7 +196,10 @@ mod tests {
             }
             assert_eq!(score.value(now, &RULES), -90.0);
             assert_eq!(score.charge(offence, now, &RULES), Verdict::Disconnect, "but it costs the connection");
-            assert!(matches!(score.charge(Offence::InvalidRequest, now, &RULES), Verdict::Ban { .. }), "what else it does counts");
+            assert!(
+                matches!(score.charge(Offence::InvalidRequest, now, &RULES), Verdict::Ban { .. }),
+                "what else it does counts"
+            );
             score.charge(offence, now, &RULES);
             assert_eq!(score.value(now, &RULES), -100.0, "a delay heals nothing");
         }

@@ -61,9 +61,9 @@ impl Entry {
     ) -> Result<Arc<Admission>, Refusal> {
         let share = match self.share {
             Share::Held(share) => share,
-            Share::Waiting(shares, _place) => tokio::time::timeout(limit, shares.acquire((peer, method)))
-                .await
-                .map_err(|_| Refusal::TooManyOfPeer)?,
+            Share::Waiting(shares, _place) => {
+                tokio::time::timeout(limit, shares.acquire((peer, method))).await.map_err(|_| Refusal::TooManyOfPeer)?
+            }
         };
         let _catching_up = match class {
             Class::NearHead => None,

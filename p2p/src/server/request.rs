@@ -23,6 +23,8 @@ pub(super) enum RequestFault {
     Decode(#[from] DecodeError),
     #[error("{0}")]
     Range(#[from] RangeFault),
+    #[error("no request")]
+    Nothing,
     #[error("request not complete in time")]
     Timeout,
     #[error("{0}")]
@@ -40,14 +42,15 @@ impl RequestFault {
             }),
             Self::Decode(_) | Self::Range(_) => Some(Offence::InvalidRequest),
             Self::Timeout => Some(Offence::Timeout),
-            Self::Io(_) => None,
+            // A client that gave up before it began looks the same.
+            Self::Nothing | Self::Io(_) => None,
         }
     }
 
     /// Whether the client is still there to be told.
     pub(super) const fn is_answered(&self) -> bool {
         match self {
-            Self::Framing(_) | Self::Decode(_) | Self::Range(_) | Self::Timeout => true,
+            Self::Framing(_) | Self::Decode(_) | Self::Range(_) | Self::Nothing | Self::Timeout => true,
             Self::Io(_) => false,
         }
     }
@@ -74,11 +77,13 @@ pub(super) async fn read(channel: &mut Channel, method: Method, limit: Duration)
 async fn read_body(channel: &mut Channel, method: Method) -> Result<bytes::Bytes, RequestFault> {
     let mut decoder = RequestDecoder::new(method.request_bounds());
     let mut buffer = [0; READ_BUFFER];
+    let mut received = 0_usize;
     loop {
         let count = channel.read(&mut buffer).await?;
         if count == 0 {
-            return Ok(decoder.finish()?);
+            return if received == 0 { Err(RequestFault::Nothing) } else { Ok(decoder.finish()?) };
         }
+        received = received.saturating_add(count);
         decoder.push(buffer.get(..count).unwrap_or_default())?;
     }
 }

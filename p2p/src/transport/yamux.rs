@@ -170,10 +170,14 @@ impl Substream {
         Self { stream, ends: ends.clone(), opener }
     }
 
-    /// Whether the end that the library reports is the other side's doing. Only known, and only asked, of streams that
-    /// this side opened: the end of another may have come before the stream was taken. A request says how long it is.
+    /// Whether the end that the library reports is the other side's doing. Only known for certain of streams that this
+    /// side opened: the end of another may have come before the stream was taken. A request says how long it is.
     fn has_ended(&self) -> bool {
-        self.opener == Opener::Other || self.ends.has_ended(self.stream.id().val())
+        let id = self.stream.id().val();
+        match self.opener {
+            Opener::This => self.ends.has_ended(id),
+            Opener::Other => !self.ends.is_reset(id),
+        }
     }
 }
 

@@ -77,7 +77,8 @@ async fn a_hundred_greedy_peers_stay_under_the_cap_share_alike_and_hold_little()
         while total() < EACH * PEERS as u64 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let (counts, elapsed) = (taken.iter().map(|count| count.load(Ordering::Relaxed)).collect::<Vec<_>>(), start.elapsed());
+        let (counts, elapsed) =
+            (taken.iter().map(|count| count.load(Ordering::Relaxed)).collect::<Vec<_>>(), start.elapsed());
         stop.cancel();
         (counts, elapsed)
     };
@@ -258,7 +259,8 @@ async fn thousands_of_random_exchanges_over_streams_end_with_nothing_in_flight()
     let mut clients = Vec::new();
     for _ in 0..4 {
         let ample = Quota::new(1_000_000, 1_000_000).unwrap();
-        let mut client = Node::with(MEMORY, genesis(), |config| config.limits.rates.own_requests_per_peer = ample).await;
+        let mut client =
+            Node::with(MEMORY, genesis(), |config| config.limits.rates.own_requests_per_peer = ample).await;
         connect(&mut client, &mut server).await;
         clients.push(client);
     }
