@@ -249,3 +249,6 @@ fn failed(repairs: &RepairRequests, error: StoreError) -> ServeError {
 fn unreadable() -> ServeError {
     ServeError::Local("the store cannot be read".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ mod claims;
 mod damaged;
 mod faults;
 mod killed;
+mod limits;
 mod pruned;
 mod serving;
 mod validator_sets;
