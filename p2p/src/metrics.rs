@@ -33,6 +33,13 @@ struct Protocol {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Moved {
+    protocol: &'static str,
+    side: &'static str,
+    direction: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Ended {
     protocol: &'static str,
     side: &'static str,
@@ -65,7 +72,7 @@ pub(crate) struct Metrics(Arc<Inner>);
 struct Inner {
     exchanges: Family<Ended, Counter>,
     in_flight: Family<Protocol, Gauge>,
-    bytes: Family<Protocol, Counter>,
+    bytes: Family<Moved, Counter>,
     chunks: Family<Protocol, Counter>,
     first_chunk: Histograms<Protocol>,
     duration: Histograms<Protocol>,
@@ -104,7 +111,7 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("lapis_p2p");
         registry.register("exchanges", "Exchanges that ended, by outcome", inner.exchanges.clone());
         registry.register("exchanges_in_flight", "Exchanges under way", inner.in_flight.clone());
-        registry.register_with_unit("exchange", "Bytes of chunks and requests", Unit::Bytes, inner.bytes.clone());
+        registry.register_with_unit("exchange", "Bytes of requests and responses", Unit::Bytes, inner.bytes.clone());
         registry.register("chunks", "Response chunks", inner.chunks.clone());
         registry.register_with_unit(
             "first_chunk",
@@ -157,9 +164,14 @@ impl Metrics {
     pub(crate) fn begin(&self, method: Method, side: Side) -> ExchangeRecord {
         let protocol = Protocol { protocol: method.name(), side: side.name() };
         self.0.in_flight.get_or_create(&protocol).inc();
+        let bytes = |direction| {
+            let Protocol { protocol, side } = protocol;
+            self.0.bytes.get_or_create_owned(&Moved { protocol, side, direction })
+        };
         ExchangeRecord {
             metrics: self.clone(),
-            bytes: self.0.bytes.get_or_create_owned(&protocol),
+            received: bytes("in"),
+            sent: bytes("out"),
             protocol,
             start: std::time::Instant::now(),
             outcome: "dropped",
@@ -176,13 +188,19 @@ pub(crate) struct ExchangeRecord {
     start: std::time::Instant,
     outcome: &'static str,
     chunks: u64,
-    bytes: Counter,
+    received: Counter,
+    sent: Counter,
 }
 
 impl ExchangeRecord {
-    /// Bytes of a request, or of part of a chunk.
-    pub(crate) fn bytes(&self, count: usize) {
-        self.bytes.inc_by(count as u64);
+    /// Bytes of part of a request or response that came.
+    pub(crate) fn received(&self, count: usize) {
+        self.received.inc_by(count as u64);
+    }
+
+    /// Bytes of a request or of a chunk that were written.
+    pub(crate) fn sent(&self, count: usize) {
+        self.sent.inc_by(count as u64);
     }
 
     pub(crate) fn chunk(&mut self) {

@@ -47,7 +47,7 @@ impl Client {
         let mut record = self.metrics.begin(method, Side::Client);
         let sent = self.send(peer, method, &encoded).await;
         let channel = sent.inspect_err(|error| record.outcome(outcome_name(error.fault())))?;
-        record.bytes(encoded.len());
+        record.sent(encoded.len());
         let max_chunks = max_chunks(request);
         Ok(Exchange {
             peer,

@@ -203,7 +203,7 @@ impl Reader<'_> {
         let count = read.map_err(|_| stall)?.map_err(ExchangeError::Reset)?;
         *self.unread = 0..count;
         *self.unpaid += count;
-        self.record.bytes(count);
+        self.record.received(count);
         self.pace.received(count, Instant::now());
         Ok(count)
     }

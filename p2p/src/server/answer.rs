@@ -59,7 +59,8 @@ impl Answer {
 
     async fn exchange(&mut self, entry: Entry) -> Result<&'static str, WriteFault> {
         let method = self.out.method();
-        let request = match request::read(&mut self.channel, method, self.context.timeouts.request).await {
+        let limit = self.context.timeouts.request;
+        let request = match request::read(&mut self.channel, method, limit, &self.record).await {
             Ok(request) => request,
             Err(fault) => return self.refuse_fault(&fault).await,
         };
@@ -180,7 +181,7 @@ impl Answer {
 
     async fn write(&mut self) -> Result<(), WriteFault> {
         write::chunk(&mut self.channel, self.out.bytes(), &mut self.patience).await?;
-        self.record.bytes(self.out.bytes().len());
+        self.record.sent(self.out.bytes().len());
         self.record.chunk();
         self.out.clear();
         Ok(())

@@ -9,7 +9,7 @@ use lapis_protocol_spec::{
     messages::RangeFault,
 };
 
-use crate::{Offence, streams::Channel};
+use crate::{Offence, metrics::ExchangeRecord, streams::Channel};
 
 /// Bytes that are read at a time; most requests fit.
 const READ_BUFFER: usize = 1024;
@@ -57,8 +57,14 @@ impl RequestFault {
 }
 
 /// Reads a request up to the client's half-close, which must come within `limit`.
-pub(super) async fn read(channel: &mut Channel, method: Method, limit: Duration) -> Result<Request, RequestFault> {
-    let body = tokio::time::timeout(limit, read_body(channel, method)).await.map_err(|_| RequestFault::Timeout)??;
+pub(super) async fn read(
+    channel: &mut Channel,
+    method: Method,
+    limit: Duration,
+    record: &ExchangeRecord,
+) -> Result<Request, RequestFault> {
+    let body = read_body(channel, method, record);
+    let body = tokio::time::timeout(limit, body).await.map_err(|_| RequestFault::Timeout)??;
     let request = Request::decode(method, &body)?;
     match &request {
         Request::DecidedValuesByRange(range) | Request::PayloadsByRange(range) | Request::BlobsByRange(range) => {
@@ -74,7 +80,11 @@ pub(super) async fn read(channel: &mut Channel, method: Method, limit: Duration)
     Ok(request)
 }
 
-async fn read_body(channel: &mut Channel, method: Method) -> Result<bytes::Bytes, RequestFault> {
+async fn read_body(
+    channel: &mut Channel,
+    method: Method,
+    record: &ExchangeRecord,
+) -> Result<bytes::Bytes, RequestFault> {
     let mut decoder = RequestDecoder::new(method.request_bounds());
     let mut buffer = [0; READ_BUFFER];
     let mut received = 0_usize;
@@ -84,6 +94,7 @@ async fn read_body(channel: &mut Channel, method: Method) -> Result<bytes::Bytes
             return if received == 0 { Err(RequestFault::Nothing) } else { Ok(decoder.finish()?) };
         }
         received = received.saturating_add(count);
+        record.received(count);
         decoder.push(buffer.get(..count).unwrap_or_default())?;
     }
 }

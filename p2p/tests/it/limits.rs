@@ -129,6 +129,15 @@ async fn over_its_quota_a_server_withholds_and_answers_everything() {
     assert!(client.info(server.id()).await.unwrap().last_fault.is_none());
     let metrics = server.metrics();
     assert!(metrics.contains(r#"lapis_p2p_limiter_wait_seconds_count{bucket="egress"}"#), "{metrics}");
+    let moved = |node: &Node, side, direction| -> u64 {
+        let name = format!(
+            r#"lapis_p2p_exchange_bytes_total{{protocol="blobs_by_range",side="{side}",direction="{direction}"}} "#
+        );
+        node.metrics().lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
+    };
+    assert_eq!(moved(&server, "server", "out"), moved(&client, "client", "in"));
+    assert_eq!(moved(&server, "server", "in"), moved(&client, "client", "out"));
+    assert!(moved(&client, "client", "in") > 20 * 131_184 && moved(&client, "client", "out") < 1000);
 }
 
 #[tokio::test]
