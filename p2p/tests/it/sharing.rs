@@ -59,8 +59,8 @@ async fn take(client: &Node, server: PeerId, start: Height, taken: &AtomicU64, s
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_greedy_peers_stay_under_the_cap_share_alike_and_hold_little() {
     const PEERS: usize = 100;
-    const EACH: u64 = 12;
-    let rate = 32 * 1024;
+    const EACH: u64 = 16;
+    let rate = 24 * 1024;
     let mut server = Node::with(MEMORY, genesis(), |config| capped(config, rate)).await;
     let clients = clients(&mut server, PEERS).await;
     let (id, stop) = (server.id(), CancellationToken::new());
@@ -87,9 +87,13 @@ async fn a_hundred_greedy_peers_stay_under_the_cap_share_alike_and_hold_little()
     let sent = counts.iter().sum::<u64>() * KIB_PER_BLOB;
     let allowed = u64::from(rate) * u64::try_from(elapsed.as_millis()).unwrap() / 1000 + 129;
     assert!(sent <= allowed, "{sent} KiB sent, {allowed} allowed");
-    // One item is under way in each direction of counting.
-    let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
-    assert!(*least + 1 >= EACH * 9 / 10 && *most <= EACH * 11 / 10 + 1, "from {least} to {most} blobs each");
+    // One item of each may be on its way.
+    let (least, most) = (*counts.iter().min().unwrap() as f64, *counts.iter().max().unwrap() as f64);
+    let share = counts.iter().sum::<u64>() as f64 / PEERS as f64;
+    assert!(
+        least >= 0.9 * share - 1.0 && most <= 1.1 * share + 1.0,
+        "from {least} to {most} blobs, the share is {share}"
+    );
     assert!(server.provider.most_alive() <= 2 * PEERS, "{} answers at a time", server.provider.most_alive());
     eventually(|| async { (server.provider.alive() == 0).then_some(()) }).await;
     for client in &clients {
@@ -204,18 +208,18 @@ async fn two_connections_of_one_peer_share_its_bucket() {
     assert_eq!(server.provider.calls(1) + server.provider.calls(100), 2, "two items fit the bucket, whoever has them");
 }
 
-/// The reader may take a tenth of a second, and waits for a second and more.
+/// The reader may take two seconds in all, and waits for three.
 #[tokio::test]
 async fn who_is_delayed_by_our_own_quota_is_not_taken_for_a_slow_reader() {
     let mut server = Node::with(TCP, genesis(), |config| {
-        config.limits.rates.egress_kib_per_peer = Quota::new(400, 129).unwrap();
-        config.timeouts.grace = Duration::from_millis(500);
-        config.timeouts.minimum_rate = NonZeroU32::new(1024 * 1024).unwrap();
+        config.limits.rates.egress_kib_per_peer = Quota::new(43, 129).unwrap();
+        config.timeouts.grace = Duration::from_secs(2);
+        config.timeouts.minimum_rate = NonZeroU32::MAX;
     })
     .await;
     let mut client = Node::start(TCP).await;
     connect(&mut client, &mut server).await;
-    assert_eq!(all(&mut client.request(server.id(), blobs(1, 6)).await).await.unwrap().len(), 6);
+    assert_eq!(all(&mut client.request(server.id(), blobs(1, 2)).await).await.unwrap().len(), 2);
     assert!(server.info(client.id()).await.unwrap().last_fault.is_none());
 }
 
@@ -235,7 +239,7 @@ async fn own_requests_are_paced_to_what_a_peer_may_be_expected_to_take() {
         all(&mut client.request(server.id(), blobs(number + 1, 1)).await).await.unwrap();
     }
     assert!(start.elapsed() >= Duration::from_millis(480), "ten at once, then a hundred a second");
-    // Without our pace its limiter would have made forty-eight of them wait, for half a second together and more.
+    // Without our pace its limiter would have made forty-eight of them wait, for almost half a second together.
     assert!(sum_of(&server.metrics(), "requests") < 0.3, "its limiter did not bite");
 }
 
