@@ -24,6 +24,9 @@ use crate::repair::RepairRequests;
 /// reader must not decide how long that is.
 const SNAPSHOT_AGE: Duration = Duration::from_secs(10);
 
+/// Bytes that an item is expected to have of which nothing is known: no item takes less from the disk than a page.
+const SMALL_ITEM: usize = 4096;
+
 /// Serves one store.
 #[derive(Clone, Debug)]
 pub struct StoreProvider {
@@ -62,7 +65,8 @@ impl Provider for StoreProvider {
             }
         };
         let (store, repairs) = (self.store.clone(), self.repairs.clone());
-        let mut items = Items { store, reader, since: Instant::now(), plan: plan.into_iter(), cost: 0, repairs };
+        let (since, plan) = (Instant::now(), plan.into_iter());
+        let mut items = Items { store, reader, since, plan, cost: 0, height: None, latest: SMALL_ITEM, repairs };
         items.look_ahead();
         Ok(Box::new(items))
     }
@@ -106,28 +110,48 @@ struct Items {
     reader: Reader,
     since: Instant,
     plan: vec::IntoIter<Plan>,
-    /// Bytes of the next item, where they are known without reading it.
+    /// Bytes of the next item, as far as they are known without reading it.
     cost: usize,
+    /// Height of the next item, if it is decided.
+    height: Option<Height>,
+    /// Bytes of the latest item: what the next one of a kind without fixed size is expected to have.
+    latest: usize,
     repairs: RepairRequests,
 }
 
 impl Items {
-    /// What the next item will cost; looks at one small row at most.
+    /// What the next item will cost, and where it belongs; looks at one small row at most.
     fn look_ahead(&mut self) {
-        self.cost = match self.plan.as_slice().first() {
-            Some(Plan::Blob(..) | Plan::Hash(_)) => BlobSidecar::BYTES,
-            Some(Plan::Payload(height)) => {
-                let size = self.reader.payload_size(*height).ok().flatten();
-                size.and_then(|size| usize::try_from(size).ok()).unwrap_or(0)
+        let height_of = |found: Result<Option<Height>, StoreError>| found.ok().flatten();
+        (self.cost, self.height) = match self.plan.as_slice().first() {
+            Some(Plan::Blob(height, _)) => (BlobSidecar::BYTES, Some(*height)),
+            Some(Plan::Hash(hash)) => {
+                (BlobSidecar::BYTES, height_of(self.reader.place_of(hash).map(|place| place.map(|(height, _)| height))))
             }
-            Some(_) | None => 0,
+            Some(Plan::Payload(height)) => (self.payload_bytes(*height), Some(*height)),
+            Some(Plan::PayloadOf(id)) => {
+                let height = height_of(self.reader.value_height(id));
+                (height.map_or(self.latest, |height| self.payload_bytes(height)), height)
+            }
+            Some(Plan::Value(height)) => (self.latest, Some(*height)),
+            Some(Plan::ValidatorSet(_)) => (SMALL_ITEM, None),
+            None => (0, None),
         };
+    }
+
+    fn payload_bytes(&self, height: Height) -> usize {
+        let size = self.reader.payload_size(height).ok().flatten();
+        size.and_then(|size| usize::try_from(size).ok()).unwrap_or(SMALL_ITEM)
     }
 }
 
 impl ItemSource for Items {
     fn next_cost(&self) -> usize {
         self.cost
+    }
+
+    fn next_height(&self) -> Option<Height> {
+        self.height
     }
 
     fn next(&mut self, out: &mut ChunkBuffer) -> Result<Option<Encoded>, ServeError> {
@@ -145,6 +169,7 @@ impl ItemSource for Items {
                 (_, error) => failed(&self.repairs, error),
             })?;
             if let Some(encoded) = found {
+                self.latest = out.bytes().len();
                 self.look_ahead();
                 return encoded.map(Some);
             }
@@ -224,3 +249,6 @@ fn failed(repairs: &RepairRequests, error: StoreError) -> ServeError {
 fn unreadable() -> ServeError {
     ServeError::Local("the store cannot be read".to_owned())
 }
+
+#[cfg(test)]
+mod tests;

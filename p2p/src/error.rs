@@ -266,3 +266,6 @@ pub enum AnnounceError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the network service has stopped")]
 pub struct Stopped;
+
+#[cfg(test)]
+mod tests;

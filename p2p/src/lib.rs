@@ -40,7 +40,8 @@ pub use events::{AnnouncementId, Event, Events, GoneReason};
 pub use exchange::Exchange;
 pub use handle::{Acceptance, Announcement, Handle};
 pub use limits::{
-    ConnectionLimits, ExchangeLimits, Limits, LimitsError, QueueLength, Quota, RateLimits, RememberedPeers, Timeouts,
+    ConnectionLimits, ExchangeLimits, Limits, LimitsError, Loopback, NearHead, QueueLength, Quota, RateLimits,
+    RememberedPeers, Timeouts,
 };
 pub use peers::{ConnectionInfo, Direction, LastFault, Offence, PeerInfo, PeerState, ScoreRules};
 pub use provider::{ChunkBuffer, Encoded, ItemSource, NoItems, Provider, ServeError};

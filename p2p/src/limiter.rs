@@ -1,100 +1,71 @@
-//! Token buckets, and the order in which those who wait for them are served.
+//! How fast requests and bytes go in and out: token buckets of each peer and of all, for what is served and for what is
+//! fetched. Whoever is over a quota waits; only announcements, which nobody waits for, are turned away.
 //!
-//! A bucket is never asked for more than it holds: costs are charged in slices. Of one peer's exchanges one at a time
-//! waits for tokens, and of all peers one slice at a time waits for the common bucket, first come first served. So with
-//! n greedy peers each gets its n-th part, however many streams it has.
+//! Who waits is served in the order that [`shaper`] decides, which is pure; [`gate`] is the loop around it.
 
-use std::{num::NonZeroU32, time::Instant};
+mod gate;
+mod shaper;
 
-use governor::{
-    DefaultDirectRateLimiter, DefaultKeyedRateLimiter, RateLimiter,
-    clock::{Clock, DefaultClock},
-};
+use std::time::Instant;
+
+use governor::{DefaultKeyedRateLimiter, RateLimiter};
 use libp2p::PeerId;
-use tokio::sync::Mutex;
 
 use crate::{
-    limits::{KIB, LARGEST_FIXED_ITEM_KIB, Quota, RateLimits},
+    limits::{KIB, RateLimits},
     metrics::Metrics,
-    permits::KeyedPermits,
 };
 
-/// A bucket for each peer, and one for all.
-#[derive(Debug)]
-struct Buckets {
-    per_peer: DefaultKeyedRateLimiter<PeerId>,
-    common: DefaultDirectRateLimiter,
-    slice: u32,
-    turns: KeyedPermits<PeerId>,
-    /// Fair: those who wait for the lock get it in order.
-    common_turn: Mutex<()>,
-    clock: DefaultClock,
-}
+use gate::Gate;
+use shaper::Shaper;
 
-impl Buckets {
-    fn new(per_peer: Quota, common: Quota) -> Self {
-        Self {
-            per_peer: RateLimiter::keyed(per_peer.to_governor()),
-            common: RateLimiter::direct(common.to_governor()),
-            slice: per_peer.burst.min(common.burst).get().min(LARGEST_FIXED_ITEM_KIB),
-            turns: KeyedPermits::new(1),
-            common_turn: Mutex::new(()),
-            clock: DefaultClock::default(),
-        }
-    }
+pub(crate) use shaper::Class;
 
-    /// Waits until `cells` are free in both buckets, and takes them.
-    async fn take(&self, peer: PeerId, cells: u32) {
-        let _turn = self.turns.acquire(peer).await;
-        let mut left = cells;
-        while let Some(slice) = NonZeroU32::new(left.min(self.slice)) {
-            while let Ok(Err(not_until)) = self.per_peer.check_key_n(&peer, slice) {
-                tokio::time::sleep(not_until.wait_time_from(self.clock.now())).await;
-            }
-            let _turn = self.common_turn.lock().await;
-            wait_direct(&self.common, &self.clock, slice).await;
-            left -= slice.get();
-        }
-    }
-}
-
-/// Waits until `cells`, no more than the bucket holds, are free, and takes them.
-async fn wait_direct(bucket: &DefaultDirectRateLimiter, clock: &DefaultClock, cells: NonZeroU32) {
-    while let Ok(Err(not_until)) = bucket.check_n(cells) {
-        tokio::time::sleep(not_until.wait_time_from(clock.now())).await;
-    }
-}
-
-/// All buckets of a node.
+/// All buckets of a node. Nobody gets through who has to wait, unless it is [driven](Limiter::drive).
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    requests: Buckets,
+    requests: Gate,
+    egress: Gate,
+    own_requests: Gate,
+    ingress: Gate,
     announcements: DefaultKeyedRateLimiter<PeerId>,
-    egress: Buckets,
-    ingress: DefaultDirectRateLimiter,
-    ingress_slice: u32,
-    clock: DefaultClock,
     metrics: Metrics,
 }
 
 impl Limiter {
     pub(crate) fn new(limits: &RateLimits, metrics: Metrics) -> Self {
+        let share = limits.near_head.share_percent;
+        let gate = |per_peer, common| Gate::new(Shaper::new(per_peer, common, share));
         Self {
-            requests: Buckets::new(limits.requests_per_peer, limits.requests),
+            requests: gate(limits.requests_per_peer, limits.requests),
+            egress: gate(limits.egress_kib_per_peer, limits.egress_kib),
+            own_requests: gate(limits.own_requests_per_peer, limits.own_requests),
+            ingress: gate(limits.ingress_kib_per_peer, limits.ingress_kib),
             announcements: RateLimiter::keyed(limits.announcements_per_peer.to_governor()),
-            egress: Buckets::new(limits.egress_kib_per_peer, limits.egress_kib),
-            ingress: RateLimiter::direct(limits.ingress_kib.to_governor()),
-            ingress_slice: limits.ingress_kib.burst.get(),
-            clock: DefaultClock::default(),
             metrics,
         }
     }
 
-    /// Waits until the peer's next request may be answered.
-    pub(crate) async fn request(&self, peer: PeerId) {
-        let start = Instant::now();
-        self.requests.take(peer, 1).await;
-        self.metrics.waited("requests", start.elapsed());
+    /// Waits until the peer's next request may be answered. Cancel-safe.
+    pub(crate) async fn request(&self, peer: PeerId, class: Class) {
+        self.pass("requests", &self.requests, peer, class, 1).await;
+    }
+
+    /// Waits until `bytes` may be sent to the peer, of which `charged` are paid for already. Cancel-safe.
+    pub(crate) async fn egress(&self, peer: PeerId, class: Class, bytes: usize, charged: usize) {
+        let cells = kib(bytes).saturating_sub(kib(charged));
+        self.pass("egress", &self.egress, peer, class, cells).await;
+    }
+
+    /// Waits until the peer may be sent one more request of ours. Cancel-safe.
+    pub(crate) async fn own_request(&self, peer: PeerId, class: Class) {
+        self.pass("own_requests", &self.own_requests, peer, class, 1).await;
+    }
+
+    /// Waits until `bytes`, which were received from the peer, are paid for. Cancel-safe as long as the caller then asks
+    /// again.
+    pub(crate) async fn ingress(&self, peer: PeerId, bytes: usize) {
+        self.pass("ingress", &self.ingress, peer, Class::CatchUp, kib(bytes)).await;
     }
 
     /// Whether the peer may pass on one more announcement now.
@@ -102,35 +73,44 @@ impl Limiter {
         self.announcements.check_key(&peer).is_ok()
     }
 
-    /// Waits until `bytes` may be sent to the peer.
-    pub(crate) async fn egress(&self, peer: PeerId, bytes: usize) {
+    async fn pass(&self, bucket: &'static str, gate: &Gate, peer: PeerId, class: Class, cells: u32) {
         let start = Instant::now();
-        self.egress.take(peer, kib(bytes)).await;
-        self.metrics.waited("egress", start.elapsed());
+        gate.pass(peer, class, cells).await;
+        self.metrics.waited(bucket, start.elapsed());
     }
 
-    /// Waits until `bytes`, which were received, are paid for. Cancel-safe as long as the caller then asks again.
-    pub(crate) async fn ingress(&self, bytes: usize) {
-        let start = Instant::now();
-        let mut left = kib(bytes);
-        while let Some(slice) = NonZeroU32::new(left.min(self.ingress_slice)) {
-            wait_direct(&self.ingress, &self.clock, slice).await;
-            left -= slice.get();
-        }
-        self.metrics.waited("ingress", start.elapsed());
+    /// Lets those through who wait, for ever.
+    pub(crate) async fn drive(&self) {
+        let [requests, egress, own_requests, ingress] = self.gates().map(|(_, gate)| gate.drive());
+        tokio::join!(requests, egress, own_requests, ingress);
     }
 
     /// Forgets peers whose buckets are full again.
     pub(crate) fn forget_idle(&self) {
-        for per_peer in [&self.requests.per_peer, &self.egress.per_peer, &self.announcements] {
-            per_peer.retain_recent();
-            per_peer.shrink_to_fit();
+        for (_, gate) in self.gates() {
+            gate.forget_idle();
         }
+        self.announcements.retain_recent();
+        self.announcements.shrink_to_fit();
+    }
+
+    /// How many wait for each bucket.
+    pub(crate) fn waiting(&self) -> [(&'static str, usize); 4] {
+        self.gates().map(|(name, gate)| (name, gate.waiting()))
+    }
+
+    const fn gates(&self) -> [(&'static str, &Gate); 4] {
+        [
+            ("requests", &self.requests),
+            ("egress", &self.egress),
+            ("own_requests", &self.own_requests),
+            ("ingress", &self.ingress),
+        ]
     }
 
     #[cfg(test)]
     fn remembered(&self) -> usize {
-        self.requests.per_peer.len() + self.egress.per_peer.len() + self.announcements.len()
+        self.gates().map(|(_, gate)| gate.remembered()).iter().sum::<usize>() + self.announcements.len()
     }
 }
 

@@ -60,6 +60,10 @@ pub struct ConnectionLimits {
     pub outbound: u32,
     /// Established ones of the same peer.
     pub per_peer: u32,
+    /// Those that others opened from the same IP address, or from the same /64 of IPv6, handshakes under way included.
+    pub per_ip: u32,
+    /// Whether connections within this machine count as those of one address.
+    pub loopback: Loopback,
     /// Handshakes of others that are under way.
     pub pending_inbound: u32,
     /// Dials that are under way.
@@ -72,6 +76,15 @@ pub struct ConnectionLimits {
     pub receive_window: u32,
 }
 
+/// How connections from a loopback address are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loopback {
+    /// Not by address: many nodes of one machine may connect to one of them.
+    Exempt,
+    /// Like those of any address.
+    Counted,
+}
+
 impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
@@ -79,6 +92,8 @@ impl Default for ConnectionLimits {
             inbound: 96,
             outbound: 64,
             per_peer: 4,
+            per_ip: 16,
+            loopback: Loopback::Exempt,
             pending_inbound: 32,
             pending_outbound: 16,
             memory_percent: 90,
@@ -88,7 +103,7 @@ impl Default for ConnectionLimits {
     }
 }
 
-/// Numbers of exchanges that are served.
+/// Numbers of exchanges that are served. A share of them is kept for requests near the head: see [`NearHead`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExchangeLimits {
     /// Served at a time to all peers together. Each holds at most one item in memory.
@@ -122,9 +137,11 @@ impl Quota {
         }
     }
 
-    /// The same quota for `governor`.
-    pub(crate) const fn to_governor(self) -> governor::Quota {
-        governor::Quota::per_second(self.per_second).allow_burst(self.burst)
+    /// The same quota for `governor`: its time per cell is whole nanoseconds, rounded up so that the rate is never more.
+    pub(crate) fn to_governor(self) -> governor::Quota {
+        let interval = Duration::from_nanos(1_000_000_000_u64.div_ceil(u64::from(self.per_second.get())));
+        let quota = governor::Quota::with_period(interval);
+        quota.unwrap_or(governor::Quota::per_second(self.per_second)).allow_burst(self.burst)
     }
 }
 
@@ -141,8 +158,32 @@ pub struct RateLimits {
     pub egress_kib_per_peer: Quota,
     /// KiB sent to all peers in answers.
     pub egress_kib: Quota,
-    /// KiB taken from all peers in answers to our requests; reading pauses while it is used up.
+    /// Our requests to one peer: what it is known to take without delay, so that its own limits are not reached.
+    pub own_requests_per_peer: Quota,
+    /// Our requests to all peers.
+    pub own_requests: Quota,
+    /// KiB taken from one peer in answers to our requests; reading pauses while it is used up.
+    pub ingress_kib_per_peer: Quota,
+    /// KiB taken from all peers in answers to our requests.
     pub ingress_kib: Quota,
+    /// What is kept for those who follow the chain.
+    pub near_head: NearHead,
+}
+
+/// The share of everything that is kept for requests near the head, so that peers that catch up cannot starve those that
+/// follow the chain. Nothing is lost by it: who catches up has all that others leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NearHead {
+    /// How many of the newest decided heights are near the head.
+    pub heights: u64,
+    /// Their share of the quotas of all peers together, and of the exchanges that are served at a time, in percent.
+    pub share_percent: u8,
+}
+
+impl Default for NearHead {
+    fn default() -> Self {
+        Self { heights: 64, share_percent: 25 }
+    }
 }
 
 impl Default for RateLimits {
@@ -154,7 +195,11 @@ impl Default for RateLimits {
             announcements_per_peer: quota(32, 256),
             egress_kib_per_peer: quota(512 * mib, 512 * mib),
             egress_kib: quota(2048 * mib, 2048 * mib),
+            own_requests_per_peer: quota(64, 64),
+            own_requests: quota(1024, 1024),
+            ingress_kib_per_peer: quota(2048 * mib, 2048 * mib),
             ingress_kib: quota(2048 * mib, 2048 * mib),
+            near_head: NearHead::default(),
         }
     }
 }
@@ -227,6 +272,7 @@ impl ConnectionLimits {
         for (name, value) in [
             ("connections.total", self.total),
             ("connections.per_peer", self.per_peer),
+            ("connections.per_ip", self.per_ip),
             ("connections.pending_inbound", self.pending_inbound),
             ("connections.pending_outbound", self.pending_outbound),
         ] {
@@ -267,6 +313,7 @@ impl RateLimits {
         for (name, quota) in [
             ("rates.egress_kib_per_peer", self.egress_kib_per_peer),
             ("rates.egress_kib", self.egress_kib),
+            ("rates.ingress_kib_per_peer", self.ingress_kib_per_peer),
             ("rates.ingress_kib", self.ingress_kib),
         ] {
             let burst = quota.burst.get();
@@ -274,7 +321,8 @@ impl RateLimits {
                 return Err(LimitsError::QuotaBelowItem { name, burst });
             }
         }
-        Ok(())
+        let (name, value) = ("rates.near_head.share_percent", self.near_head.share_percent);
+        if (1..=99).contains(&value) { Ok(()) } else { Err(LimitsError::Share { name, value }) }
     }
 }
 

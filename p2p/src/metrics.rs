@@ -33,6 +33,13 @@ struct Protocol {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Moved {
+    protocol: &'static str,
+    side: &'static str,
+    direction: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Ended {
     protocol: &'static str,
     side: &'static str,
@@ -65,11 +72,13 @@ pub(crate) struct Metrics(Arc<Inner>);
 struct Inner {
     exchanges: Family<Ended, Counter>,
     in_flight: Family<Protocol, Gauge>,
-    bytes: Family<Protocol, Counter>,
+    bytes: Family<Moved, Counter>,
     chunks: Family<Protocol, Counter>,
     first_chunk: Histograms<Protocol>,
     duration: Histograms<Protocol>,
     waits: Histograms<Bucket>,
+    waiting: Family<Bucket, Gauge>,
+    denials: Family<Kind, Counter>,
     offences: Family<Kind, Counter>,
     announcements: Family<Kind, Counter>,
     peers_ready: Gauge,
@@ -107,6 +116,8 @@ impl Metrics {
             first_chunk: Family::new_with_constructor(seconds),
             duration: Family::new_with_constructor(seconds),
             waits: Family::new_with_constructor(seconds),
+            waiting: Family::default(),
+            denials: Family::default(),
             offences: Family::default(),
             announcements: Family::default(),
             peers_ready: Gauge::default(),
@@ -120,7 +131,7 @@ impl Metrics {
         let registry = registry.sub_registry_with_prefix("lapis_p2p");
         registry.register("exchanges", "Exchanges that ended, by outcome", inner.exchanges.clone());
         registry.register("exchanges_in_flight", "Exchanges under way", inner.in_flight.clone());
-        registry.register_with_unit("exchange", "Bytes of chunks and requests", Unit::Bytes, inner.bytes.clone());
+        registry.register_with_unit("exchange", "Bytes of requests and responses", Unit::Bytes, inner.bytes.clone());
         registry.register("chunks", "Response chunks", inner.chunks.clone());
         registry.register_with_unit(
             "first_chunk",
@@ -135,6 +146,8 @@ impl Metrics {
             Unit::Seconds,
             inner.waits.clone(),
         );
+        registry.register("limiter_waiting", "Requests and chunks that wait for a bucket now", inner.waiting.clone());
+        registry.register("denials", "Streams and connections that were refused, by reason", inner.denials.clone());
         registry.register("offences", "Offences of peers, by kind", inner.offences.clone());
         registry.register("announcements", "Announcements, by what became of them", inner.announcements.clone());
         registry.register("peers_ready", "Peers that exchanged statuses", inner.peers_ready.clone());
@@ -167,6 +180,14 @@ impl Metrics {
         self.0.waits.get_or_create(&Bucket { bucket }).observe(time.as_secs_f64());
     }
 
+    pub(crate) fn waiting(&self, bucket: &'static str, count: usize) {
+        self.0.waiting.get_or_create(&Bucket { bucket }).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn denied(&self, kind: &'static str) {
+        self.0.denials.get_or_create(&Kind { kind }).inc();
+    }
+
     pub(crate) fn offence(&self, offence: Offence) {
         self.0.offences.get_or_create(&Kind { kind: offence.name() }).inc();
     }
@@ -184,9 +205,14 @@ impl Metrics {
     pub(crate) fn begin(&self, method: Method, side: Side) -> ExchangeRecord {
         let protocol = Protocol { protocol: method.name(), side: side.name() };
         self.0.in_flight.get_or_create(&protocol).inc();
+        let bytes = |direction| {
+            let Protocol { protocol, side } = protocol;
+            self.0.bytes.get_or_create_owned(&Moved { protocol, side, direction })
+        };
         ExchangeRecord {
             metrics: self.clone(),
-            bytes: self.0.bytes.get_or_create_owned(&protocol),
+            received: bytes("in"),
+            sent: bytes("out"),
             protocol,
             start: std::time::Instant::now(),
             outcome: "dropped",
@@ -203,13 +229,19 @@ pub(crate) struct ExchangeRecord {
     start: std::time::Instant,
     outcome: &'static str,
     chunks: u64,
-    bytes: Counter,
+    received: Counter,
+    sent: Counter,
 }
 
 impl ExchangeRecord {
-    /// Bytes of a request, or of part of a chunk.
-    pub(crate) fn bytes(&self, count: usize) {
-        self.bytes.inc_by(count as u64);
+    /// Bytes of part of a request or response that came.
+    pub(crate) fn received(&self, count: usize) {
+        self.received.inc_by(count as u64);
+    }
+
+    /// Bytes of a request or of a chunk that were written.
+    pub(crate) fn sent(&self, count: usize) {
+        self.sent.inc_by(count as u64);
     }
 
     pub(crate) fn chunk(&mut self) {

@@ -4,7 +4,7 @@
 //! when the one before is on its way, so an exchange holds one item at most.
 
 use lapis_protocol_spec::{
-    Method, Request,
+    Height, Method, Request,
     framing::{Encoder, ErrorCode},
     ssz,
 };
@@ -21,9 +21,15 @@ pub trait Provider: Send + Sync + 'static {
 
 /// The rest of one answer, from one snapshot.
 pub trait ItemSource: Send + 'static {
-    /// Bytes that the next item will have at least, so that they are charged before it is read; 0 where that is not
-    /// known. Must not touch the disk.
+    /// Bytes that the next item has, or is expected to have, so that they are charged before it is read; 0 where nothing
+    /// is known. What it turns out to have beyond that is charged before it is sent. Must not touch the disk.
     fn next_cost(&self) -> usize;
+
+    /// The height that the next item belongs to, where that is known: what is near the head has a share of its own.
+    /// `None` if it is not decided, or if the request says as much. Must not touch the disk.
+    fn next_height(&self) -> Option<Height> {
+        None
+    }
 
     /// Puts the next item into `out`; `None` when there is no other. Returns the [`Encoded`] that `out` gave.
     ///

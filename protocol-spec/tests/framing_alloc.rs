@@ -135,6 +135,30 @@ fn sidecar_is_allocated_once() {
     }
 }
 
+/// Work is counted in bytes that are allocated, and so moved, in all. A decoder that began again with every byte, or kept
+/// what it got in a buffer that grows by what comes, would need a thousand times as many.
+#[test]
+fn thirty_two_mebibytes_that_come_byte_by_byte_are_linear_work() {
+    let mut state = 1_u64;
+    let mut noise = || {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        state.to_be_bytes()[0]
+    };
+    for size in [1 << 20, 8 << 20, LARGE.max()] {
+        let incompressible: Vec<u8> = (0..size).map(|_| noise()).collect();
+        let text: Vec<u8> = (0..size).map(|index| b"a payload that can be packed "[index % 29]).collect();
+        for data in [incompressible, text] {
+            let wire = [opened(size), frames(&data)].concat();
+            let (memory, result) = fed(LARGE, wire.chunks(1));
+            assert_eq!(result, Ok(()));
+            // Doubling moves everything twice at most; the carry of a frame grows once and is kept.
+            let allowed = 2 * size + 4 * MAX_FRAME_BODY + FIRST_RESERVE;
+            assert!(memory.bytes_total <= allowed as u64, "{size}: {} bytes", memory.bytes_total);
+            assert!(memory.count_total <= 48, "{size}: {} allocations", memory.count_total);
+        }
+    }
+}
+
 #[test]
 fn endless_chunks_keep_memory_flat() {
     let mut chunk = Vec::new();

@@ -95,6 +95,9 @@ group! {
         pub max_pending_inbound: NonZeroU32 = nonzero!(NonZeroU32, 32),
         /// Most connections to one peer: TCP and QUIC, dialed from both sides at once.
         pub max_connections_per_peer: NonZeroU32 = nonzero!(NonZeroU32, 4),
+        /// Most connections that have been opened to us from one IP address, or from one /64 of IPv6. Those from this
+        /// machine itself are not counted.
+        pub max_connections_per_ip: NonZeroU32 = nonzero!(NonZeroU32, 16),
     }
 }
 
@@ -110,6 +113,24 @@ group! {
         pub serve_bytes_per_peer: ByteSize = ByteSize::mib(512),
         /// Bytes per second that all peers together are sent.
         pub serve_bytes_total: ByteSize = ByteSize::gib(2),
+        /// Requests that are served at a time to all peers together. Each holds one item in memory at most.
+        pub serve_exchanges_total: NonZeroU32 = nonzero!(NonZeroU32, 256),
+        /// How many of the newest decided heights are near the head.
+        pub near_head_heights: NonZeroU64 = nonzero!(NonZeroU64, 64),
+        /// Percent of what all peers together are served that is kept for requests near the head, from 1 to 99. What
+        /// they do not use goes to peers that catch up.
+        pub near_head_share: NonZeroU32 = nonzero!(NonZeroU32, 25),
+        /// Bytes per second below which a peer that reads from us, or sends to us, is cut off. Time that a limit of our
+        /// own takes does not count.
+        pub minimum_rate: ByteSize = ByteSize::kib(16),
+        /// How long a peer may be behind the minimum rate before it is cut off.
+        pub minimum_rate_grace: Duration = Duration::from_secs(10),
+        /// Requests per second that we send to one peer: what it may be expected to answer without delay.
+        pub fetch_requests_per_peer: NonZeroU32 = nonzero!(NonZeroU32, 64),
+        /// Requests per second that we send to all peers together.
+        pub fetch_requests_total: NonZeroU32 = nonzero!(NonZeroU32, 1024),
+        /// Bytes per second that we take from one peer.
+        pub fetch_bytes_per_peer: ByteSize = ByteSize::gib(2),
         /// Bytes per second that we take from all peers together.
         pub fetch_bytes_total: ByteSize = ByteSize::gib(2),
     }

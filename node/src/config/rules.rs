@@ -3,7 +3,9 @@
 use std::num::NonZeroU32;
 
 use bytesize::ByteSize;
-use lapis_protocol_spec::{BYTES_PER_BLOB, Genesis, MAX_PAYLOAD_BYTES, archive::MAX_INDEX_HEIGHTS};
+use lapis_protocol_spec::{
+    BYTES_PER_BLOB, Genesis, MAX_CONCURRENT_REQUESTS, MAX_PAYLOAD_BYTES, archive::MAX_INDEX_HEIGHTS,
+};
 use libp2p::{Multiaddr, multiaddr::Protocol};
 
 use super::{
@@ -23,6 +25,8 @@ const MAX_THREADS: usize = 1024;
 const MAX_BATCH: usize = 1024;
 /// Most bytes of one archive: what can be uploaded in parts, with room for payloads.
 const MAX_ARCHIVE_BYTES: ByteSize = ByteSize(MAX_PARTS * TRANSFER_BYTES as u64 / 2);
+/// Highest rate that peers can be required to keep: above it the links of many honest ones are.
+const MAX_MINIMUM_RATE: ByteSize = ByteSize::mib(100);
 /// Least cache that the database works with.
 const MIN_CACHE: ByteSize = ByteSize::mib(1);
 
@@ -132,21 +136,31 @@ fn has_transport(address: &Multiaddr) -> bool {
 }
 
 fn limits(config: &LimitsConfig) -> Outcome {
-    let within = |key, peer: NonZeroU32, total: NonZeroU32, total_key| {
+    let requests = |key, peer: NonZeroU32, total: NonZeroU32, total_key| {
         ordered("limits", key, u64::from(peer.get()), u64::from(total.get()), total_key, total.to_string())
     };
-    within(
-        "serve_requests_per_peer",
-        config.serve_requests_per_peer,
-        config.serve_requests_total,
-        "serve_requests_total",
-    )?;
+    let (serve, fetch) = ("serve_requests_total", "fetch_requests_total");
+    requests("serve_requests_per_peer", config.serve_requests_per_peer, config.serve_requests_total, serve)?;
+    requests("fetch_requests_per_peer", config.fetch_requests_per_peer, config.fetch_requests_total, fetch)?;
     let bytes = |key, peer: ByteSize, total: ByteSize, total_key| {
         at_least("limits", key, peer, SIDECAR, "one blob with its proof")?;
         ordered("limits", key, peer.as_u64(), total.as_u64(), total_key, total.to_string())
     };
     bytes("serve_bytes_per_peer", config.serve_bytes_per_peer, config.serve_bytes_total, "serve_bytes_total")?;
-    at_least("limits", "fetch_bytes_total", config.fetch_bytes_total, SIDECAR, "one blob with its proof")
+    bytes("fetch_bytes_per_peer", config.fetch_bytes_per_peer, config.fetch_bytes_total, "fetch_bytes_total")?;
+    if config.near_head_share.get() > 99 {
+        return Err(broken("limits", "near_head_share", "it must be at most 99, so that others are served too"));
+    }
+    at_least("limits", "minimum_rate", config.minimum_rate, ByteSize(1), "one byte per second")?;
+    if config.minimum_rate > MAX_MINIMUM_RATE {
+        let reason = format!("it must be at most {MAX_MINIMUM_RATE}: faster peers would be cut off");
+        return Err(broken("limits", "minimum_rate", reason));
+    }
+    let (least, key) = (MAX_CONCURRENT_REQUESTS, "serve_exchanges_total");
+    if (config.serve_exchanges_total.get() as usize) < least {
+        return Err(broken("limits", key, format!("it must be at least {least}, what one peer may ask at a time")));
+    }
+    Ok(())
 }
 
 fn sync(config: &SyncConfig) -> Outcome {

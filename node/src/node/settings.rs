@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, sync::Arc};
 
-use lapis_p2p::{Config as NetworkSettings, Discovery, Mdns, limits::Quota};
+use lapis_p2p::{Config as NetworkSettings, Discovery, Mdns, NearHead, limits::Quota};
 use lapis_protocol_spec::{Genesis, Kzg, KzgSetupError, archive::Compression};
 use lapis_storage::{PruneAllow, StoreConfig};
 
@@ -43,16 +43,33 @@ pub(super) fn network(config: &Config) -> NetworkSettings {
     connections.outbound = config.network.max_outbound_connections.get();
     connections.total = connections.inbound.saturating_add(connections.outbound);
     connections.per_peer = config.network.max_connections_per_peer.get();
+    connections.per_ip = config.network.max_connections_per_ip.get();
     connections.pending_inbound = config.network.max_pending_inbound.get();
     let rates = &mut settings.limits.rates;
     rates.requests_per_peer = requests(config.limits.serve_requests_per_peer);
     rates.requests = requests(config.limits.serve_requests_total);
     rates.egress_kib_per_peer = kib(config.limits.serve_bytes_per_peer);
     rates.egress_kib = kib(config.limits.serve_bytes_total);
+    rates.own_requests_per_peer = steady(config.limits.fetch_requests_per_peer);
+    rates.own_requests = steady(config.limits.fetch_requests_total);
+    rates.ingress_kib_per_peer = kib(config.limits.fetch_bytes_per_peer);
     rates.ingress_kib = kib(config.limits.fetch_bytes_total);
+    rates.near_head = NearHead {
+        heights: config.limits.near_head_heights.get(),
+        share_percent: u8::try_from(config.limits.near_head_share.get()).unwrap_or(u8::MAX),
+    };
+    settings.limits.exchanges.inbound = config.limits.serve_exchanges_total.get();
+    let minimum_rate = u32::try_from(config.limits.minimum_rate.as_u64()).unwrap_or(u32::MAX);
+    settings.timeouts.minimum_rate = NonZeroU32::new(minimum_rate).unwrap_or(NonZeroU32::MIN);
+    settings.timeouts.grace = config.limits.minimum_rate_grace;
     settings.timeouts.first_byte = config.sync.first_chunk_timeout;
     settings.timeouts.idle = config.sync.progress_timeout;
     settings
+}
+
+/// A bucket that holds one second's worth: half of what a peer with the same settings takes at once.
+const fn steady(per_second: NonZeroU32) -> Quota {
+    Quota { per_second, burst: per_second }
 }
 
 /// A bucket that holds two seconds' worth.

@@ -17,7 +17,7 @@ use libp2p::PeerId;
 use super::{Active, Exchange, READ_BUFFER, max_chunks, outcome_name, pace::Pace};
 use crate::{
     RequestError, Timeouts,
-    limiter::Limiter,
+    limiter::{Class, Limiter},
     metrics::{Metrics, Side},
     permits::{KeyedPermit, KeyedPermits},
     streams::{Channel, Control, OpenError},
@@ -38,16 +38,16 @@ impl Client {
         Self { control, permits: KeyedPermits::new(MAX_CONCURRENT_REQUESTS), limiter, metrics, timeouts }
     }
 
-    /// Sends `request` to `peer`. Cancel-safe: a dropped call leaves nothing behind.
+    /// Sends `request` to `peer` when there is a permit and our own pace allows it. Cancel-safe: a dropped call leaves nothing behind.
     pub(crate) async fn request(&self, peer: PeerId, request: &Request) -> Result<Exchange, RequestError> {
         let method = request.method();
         let mut encoded = Vec::new();
         Encoder::new().request(method.request_bounds(), &[&request.encode()], &mut encoded)?;
-        let permit = self.permit(peer, method).await?;
+        let permit = self.turn(peer, method).await?;
         let mut record = self.metrics.begin(method, Side::Client);
         let sent = self.send(peer, method, &encoded).await;
         let channel = sent.inspect_err(|error| record.outcome(outcome_name(error.fault())))?;
-        record.bytes(encoded.len());
+        record.sent(encoded.len());
         let max_chunks = max_chunks(request);
         Ok(Exchange {
             peer,
@@ -65,13 +65,14 @@ impl Client {
         })
     }
 
-    async fn permit(&self, peer: PeerId, method: Method) -> Result<KeyedPermit<(PeerId, Method)>, RequestError> {
+    async fn turn(&self, peer: PeerId, method: Method) -> Result<KeyedPermit<(PeerId, Method)>, RequestError> {
         let waited = self.timeouts.permit;
-        tokio::time::timeout(waited, self.permits.acquire((peer, method))).await.map_err(|_| RequestError::NoPermit {
-            peer,
-            method,
-            waited,
-        })
+        let turn = async {
+            let permit = self.permits.acquire((peer, method)).await;
+            self.limiter.own_request(peer, class_of(method)).await;
+            permit
+        };
+        tokio::time::timeout(waited, turn).await.map_err(|_| RequestError::NoPermit { peer, method, waited })
     }
 
     /// Opens a stream and writes the request.
@@ -90,6 +91,19 @@ impl Client {
             OpenError::Io(error) => RequestError::Io(error),
             OpenError::Stopped => RequestError::Stopped,
         })
+    }
+}
+
+/// What keeps a peer is not to wait for data.
+const fn class_of(method: Method) -> Class {
+    match method {
+        Method::Status | Method::Ping | Method::Goodbye => Class::NearHead,
+        Method::DecidedValuesByRange
+        | Method::ValidatorSetByRoot
+        | Method::PayloadsByRange
+        | Method::PayloadsByRoot
+        | Method::BlobsByRange
+        | Method::BlobsByRoot => Class::CatchUp,
     }
 }
 

@@ -95,6 +95,7 @@ impl Exchange {
     pub async fn next(&mut self) -> Result<Option<Item>, ExchangeError> {
         let Some(active) = &mut self.active else { return Ok(None) };
         let result = Reader {
+            peer: self.peer,
             channel: &mut active.channel,
             decoder: &mut self.decoder,
             buffer: &mut self.buffer,
@@ -136,6 +137,7 @@ impl Exchange {
 
 /// What is needed to get the next chunk.
 struct Reader<'a> {
+    peer: PeerId,
     channel: &'a mut Channel,
     decoder: &'a mut ResponseDecoder,
     buffer: &'a mut [u8],
@@ -180,7 +182,7 @@ impl Reader<'_> {
     async fn pay(&mut self) {
         if *self.unpaid >= PAY_AFTER {
             let start = Instant::now();
-            self.limiter.ingress(*self.unpaid).await;
+            self.limiter.ingress(self.peer, *self.unpaid).await;
             *self.unpaid = 0;
             self.pace.paused(start.elapsed());
         }
@@ -201,7 +203,7 @@ impl Reader<'_> {
         let count = read.map_err(|_| stall)?.map_err(ExchangeError::Reset)?;
         *self.unread = 0..count;
         *self.unpaid += count;
-        self.record.bytes(count);
+        self.record.received(count);
         self.pace.received(count, Instant::now());
         Ok(count)
     }

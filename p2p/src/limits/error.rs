@@ -39,6 +39,14 @@ pub enum LimitsError {
         /// Its value.
         value: u8,
     },
+    /// A share that leaves nothing for the others, or is none.
+    #[error("{name} is {value}, must be 1 to 99 percent")]
+    Share {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        value: u8,
+    },
     /// A duration of zero.
     #[error("{name} must be longer than 0")]
     NoTime {

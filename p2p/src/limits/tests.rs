@@ -25,9 +25,10 @@ fn a_quota_below_one_sidecar_is_refused_by_name() {
 #[test]
 fn every_connection_limit_is_checked() {
     type Change = fn(&mut ConnectionLimits);
-    let changes: [Change; 8] = [
+    let changes: [Change; 9] = [
         |c| c.total = 0,
         |c| c.per_peer = 0,
+        |c| c.per_ip = 0,
         |c| c.pending_inbound = 0,
         |c| c.pending_outbound = 0,
         |c| c.inbound = c.total + 1,
@@ -39,6 +40,38 @@ fn every_connection_limit_is_checked() {
         let mut limits = Limits::default();
         change(&mut limits.connections);
         assert!(limits.check().is_err(), "change {index} was accepted");
+    }
+}
+
+#[test]
+fn each_byte_quota_holds_an_item_and_a_share_leaves_something_for_both() {
+    type Change = fn(&mut RateLimits);
+    let small = Quota::new(1, LARGEST_FIXED_ITEM_KIB - 1).unwrap();
+    let changes: [(Change, &str); 6] = [
+        (|r| r.egress_kib = Quota::new(1, 1).unwrap(), "rates.egress_kib"),
+        (|r| r.ingress_kib = Quota::new(1, 1).unwrap(), "rates.ingress_kib"),
+        (|r| r.ingress_kib_per_peer = Quota::new(1, 1).unwrap(), "rates.ingress_kib_per_peer"),
+        (|r| r.near_head.share_percent = 0, "rates.near_head.share_percent"),
+        (|r| r.near_head.share_percent = 100, "rates.near_head.share_percent"),
+        (|r| r.near_head.share_percent = 255, "rates.near_head.share_percent"),
+    ];
+    for (change, name) in changes {
+        let mut limits = Limits::default();
+        change(&mut limits.rates);
+        let error = limits.check().unwrap_err().to_string();
+        assert!(error.starts_with(&format!("{name} ")), "{error}");
+    }
+    let mut limits = Limits::default();
+    limits.rates.egress_kib = small;
+    assert!(limits.check().is_err());
+}
+
+#[test]
+fn no_rate_is_more_than_it_says() {
+    for per_second in [1, 3, 64, 999, 2_097_152, 1_000_000_000, u32::MAX] {
+        let quota = Quota::new(per_second, 1).unwrap().to_governor();
+        let interval = quota.replenish_interval().as_nanos();
+        assert!(interval * u128::from(per_second) >= 1_000_000_000, "{per_second}: one each {interval} ns");
     }
 }
 

@@ -74,6 +74,12 @@ impl Offence {
         matches!(self, Self::Timeout | Self::Reset | Self::Truncated)
     }
 
+    /// Whether it is a matter of speed alone. Slow is not malicious: it may cost the connection, but never bans.
+    #[must_use]
+    pub const fn is_delay(self) -> bool {
+        matches!(self, Self::Timeout | Self::SlowReader | Self::NoHandshake)
+    }
+
     /// Name in logs and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -59,6 +59,8 @@ pub(super) struct Record {
     pub(super) trusted: bool,
     pub(super) banned_until: Option<Instant>,
     pub(super) last_fault: Option<(Offence, Instant)>,
+    /// The connection to a ready peer was lost, not by our doing. Until then what broke with it counts, once.
+    pub(super) cut: Option<Instant>,
     agent: Option<String>,
     protocols: Vec<String>,
     pub(super) round_trip: Option<Duration>,
@@ -77,6 +79,7 @@ impl Record {
             trusted,
             banned_until: None,
             last_fault: None,
+            cut: None,
             agent: None,
             protocols: Vec::new(),
             round_trip: None,
@@ -126,7 +129,8 @@ impl Record {
 
     /// Whether there is anything worth keeping of a peer that is gone.
     pub(super) fn is_memorable(&self, now: Instant, rules: &ScoreRules) -> bool {
-        self.banned_until.is_some() || self.score.value(now, rules) <= -1.0
+        let is_cut = self.cut.is_some_and(|until| until > now);
+        self.banned_until.is_some() || is_cut || self.score.value(now, rules) <= -1.0
     }
 
     pub(super) fn info(&self, peer: PeerId, now: Instant, rules: &ScoreRules) -> PeerInfo {

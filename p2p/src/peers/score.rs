@@ -59,6 +59,9 @@ pub(crate) enum Verdict {
 /// Scores lower than twice the ban threshold are held there, so that a ban can be outlived.
 const FLOOR_FACTOR: f64 = 2.0;
 
+/// How much of the ban threshold delays alone can reach.
+const DELAY_FACTOR: f64 = 0.9;
+
 /// 0 at best.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Score {
@@ -83,11 +86,16 @@ impl Score {
         self.value * (-elapsed / half_life).exp2()
     }
 
-    /// Charges `offence`.
+    /// Charges `offence`. Delays stop short of a ban.
     pub(crate) fn charge(&mut self, offence: Offence, now: Instant, rules: &ScoreRules) -> Verdict {
-        let floor = rules.ban_at * FLOOR_FACTOR;
-        self.value = (self.value(now, rules) - offence.price()).max(floor);
+        let before = self.value(now, rules);
+        let floor =
+            if offence.is_delay() { before.min(rules.ban_at * DELAY_FACTOR) } else { rules.ban_at * FLOOR_FACTOR };
+        self.value = (before - offence.price()).max(floor);
         self.at = now;
+        if offence.is_delay() {
+            return if self.value <= rules.disconnect_at { Verdict::Disconnect } else { Verdict::Keep };
+        }
         if self.value <= rules.ban_at {
             Verdict::Ban { until: now + rules.ban_for }
         } else if self.value <= rules.disconnect_at {
@@ -179,6 +187,26 @@ mod tests {
         for _ in 0..10_000 {
             now += Duration::from_secs(60);
             assert_eq!(score.charge(Offence::Timeout, now, &RULES), Verdict::Keep);
+        }
+    }
+
+    #[test]
+    fn a_delay_never_bans() {
+        let now = Instant::now();
+        for offence in Offence::ALL.into_iter().filter(|offence| offence.is_delay()) {
+            let mut score = Score::new(now);
+            for _ in 0..100_000 {
+                let verdict = score.charge(offence, now, &RULES);
+                assert!(!matches!(verdict, Verdict::Ban { .. }), "{}", offence.name());
+            }
+            assert_eq!(score.value(now, &RULES), -90.0);
+            assert_eq!(score.charge(offence, now, &RULES), Verdict::Disconnect, "but it costs the connection");
+            assert!(
+                matches!(score.charge(Offence::InvalidRequest, now, &RULES), Verdict::Ban { .. }),
+                "what else it does counts"
+            );
+            score.charge(offence, now, &RULES);
+            assert_eq!(score.value(now, &RULES), -100.0, "a delay heals nothing");
         }
     }
 

@@ -53,6 +53,9 @@ pub(crate) enum Expiry {
     Ban(PeerId),
 }
 
+/// How long after a lost connection exchanges are told of that broke with it.
+const AFTERMATH: Duration = Duration::from_secs(60);
+
 /// Every peer that is connected or remembered.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -92,6 +95,9 @@ impl Table {
             return None;
         }
         let state = record.info(peer, now, &self.rules.scores).state;
+        if record.phase == Phase::Ready {
+            record.cut = Some(now + AFTERMATH);
+        }
         record.phase = Phase::Gone;
         if !record.is_memorable(now, &self.rules.scores) {
             self.records.remove(&peer);
@@ -117,10 +123,14 @@ impl Table {
     }
 
     /// Charges an offence. Of trusted peers it is only noted. What breaks while a peer is left, or after, is nobody's
-    /// fault, and does not hide why it was left.
+    /// fault, and does not hide why it was left. If the connection was lost without our doing, the first thing that broke
+    /// with it counts: all that broke is one break.
     pub(crate) fn report(&mut self, peer: PeerId, offence: Offence, now: Instant) -> Verdict {
         if offence.is_unclear() && !self.is_held(&peer) {
-            return Verdict::Keep;
+            let cut = self.records.get_mut(&peer).and_then(|record| record.cut.take());
+            if cut.is_none_or(|until| until <= now) {
+                return Verdict::Keep;
+            }
         }
         let trusted = self.rules.trusted.contains(&peer);
         let record = self.records.entry(peer).or_insert_with(|| Record::new(now, trusted));

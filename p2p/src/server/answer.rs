@@ -6,12 +6,18 @@ use lapis_protocol_spec::{Request, Status, encode, framing::ErrorCode};
 use libp2p::PeerId;
 
 use super::{
-    Admission, Context, Entry, Notice,
+    Context, Notice,
+    admission::{Admission, Entry, Refusal},
+    class::Head,
     request::{self, RequestFault},
-    write::{self, WriteFault},
+    write::{self, Patience, WriteFault},
 };
 use crate::{
-    ItemSource, Offence, ServeError, metrics::ExchangeRecord, provider::ChunkBuffer, streams::Channel, streams::Inbound,
+    ItemSource, Offence, ServeError,
+    limiter::Class,
+    metrics::ExchangeRecord,
+    provider::ChunkBuffer,
+    streams::{Channel, Inbound},
 };
 
 /// The task of one exchange.
@@ -20,13 +26,15 @@ pub(super) struct Answer {
     peer: PeerId,
     channel: Channel,
     out: ChunkBuffer,
+    patience: Patience,
     record: ExchangeRecord,
 }
 
 impl Answer {
     pub(super) fn new(context: Context, inbound: Inbound, record: ExchangeRecord) -> Self {
         let Inbound { peer, method, channel } = inbound;
-        Self { context, peer, channel, out: ChunkBuffer::new(method), record }
+        let patience = Patience::new(&context.timeouts);
+        Self { context, peer, channel, out: ChunkBuffer::new(method), patience, record }
     }
 
     /// Runs until the response has ended or the connection is gone.
@@ -41,6 +49,7 @@ impl Answer {
                     self.record.outcome("client_gone");
                 }
                 Err(WriteFault::TooSlow) => {
+                    tracing::debug!(peer = %self.peer, method = self.out.method().name(), "reader too slow");
                     self.record.outcome("slow_reader");
                     self.charge(Offence::SlowReader).await;
                 }
@@ -50,16 +59,19 @@ impl Answer {
 
     async fn exchange(&mut self, entry: Entry) -> Result<&'static str, WriteFault> {
         let method = self.out.method();
-        let request = match request::read(&mut self.channel, method, self.context.timeouts.request).await {
+        let limit = self.context.timeouts.request;
+        let request = match request::read(&mut self.channel, method, limit, &self.record).await {
             Ok(request) => request,
             Err(fault) => return self.refuse_fault(&fault).await,
         };
-        let Some(admission) = entry.admit(self.peer, method, self.context.timeouts.overlap).await else {
-            self.charge(Offence::TooManyStreams).await;
-            let text = "too many concurrent requests of this protocol";
-            return self.refuse(ErrorCode::RateLimited, text, "rate_limited").await;
+        let class = self.head().class_of(&request);
+        let admitted = entry.admit(self.peer, method, class, self.context.timeouts.overlap);
+        let admission = match self.channel.unless_broken(admitted).await? {
+            Ok(admission) => admission,
+            Err(refusal) => return self.refuse_entry(refusal).await,
         };
-        self.context.limiter.request(self.peer).await;
+        let limiter = self.context.limiter.clone();
+        self.channel.unless_broken(limiter.request(self.peer, class)).await?;
         match request {
             Request::Status(theirs) => self.status(theirs).await,
             Request::Ping(_) => {
@@ -67,7 +79,7 @@ impl Answer {
                 self.only(&encode(&sequence)).await
             }
             Request::Goodbye(reason) => {
-                write::end(&mut self.channel, &self.context.timeouts).await?;
+                self.end().await?;
                 self.tell(Notice::Goodbye(self.peer, reason)).await;
                 Ok("complete")
             }
@@ -76,7 +88,7 @@ impl Answer {
             | Request::PayloadsByRange(_)
             | Request::PayloadsByRoot(_)
             | Request::BlobsByRange(_)
-            | Request::BlobsByRoot(_)) => self.data(request, &admission).await,
+            | Request::BlobsByRoot(_)) => self.data(request, class, &admission).await,
         }
     }
 
@@ -92,15 +104,20 @@ impl Answer {
         match self.out.encode(&[item]) {
             Ok(_) => {
                 self.write().await?;
-                write::end(&mut self.channel, &self.context.timeouts).await?;
+                self.end().await?;
                 Ok("complete")
             }
             Err(error) => self.refuse_error(&error).await,
         }
     }
 
-    /// Answers from the provider, item by item.
-    async fn data(&mut self, request: Request, admission: &Arc<Admission>) -> Result<&'static str, WriteFault> {
+    /// Answers from the provider, item by item, each paid for before it is read.
+    async fn data(
+        &mut self,
+        request: Request,
+        class: Class,
+        admission: &Arc<Admission>,
+    ) -> Result<&'static str, WriteFault> {
         let (provider, peer) = (self.context.provider.clone(), self.peer);
         let begun = self.blocking(admission, move |_| provider.0.serve(peer, &request)).await;
         let mut source = match begun {
@@ -109,7 +126,8 @@ impl Answer {
         };
         loop {
             let cost = source.next_cost();
-            self.context.limiter.egress(peer, cost).await;
+            let class = source.next_height().map_or(class, |height| self.head().class(height));
+            self.pay(class, cost, 0).await?;
             let (returned, more) = self.blocking(admission, move |out| next_of(source, out)).await;
             source = returned;
             match more {
@@ -117,12 +135,22 @@ impl Answer {
                 Ok(false) => break,
                 Err(error) => return self.refuse_error(&error).await,
             }
-            let uncharged = self.out.bytes().len().saturating_sub(cost);
-            self.context.limiter.egress(peer, uncharged).await;
+            self.pay(class, self.out.bytes().len(), cost).await?;
             self.write().await?;
         }
-        write::end(&mut self.channel, &self.context.timeouts).await?;
+        self.end().await?;
         Ok("complete")
+    }
+
+    /// Waits until `bytes` may be sent, of which `charged` are paid for.
+    async fn pay(&mut self, class: Class, bytes: usize, charged: usize) -> Result<(), WriteFault> {
+        let limiter = self.context.limiter.clone();
+        Ok(self.channel.unless_broken(limiter.egress(self.peer, class, bytes, charged)).await?)
+    }
+
+    fn head(&self) -> Head {
+        let decided = self.context.own_status.borrow().status.decided_height;
+        Head { decided, near: self.context.near_head_heights }
     }
 
     /// Runs `work` with the chunk buffer on a thread that may block. The exchange stays admitted until it is done, even
@@ -152,8 +180,8 @@ impl Answer {
     }
 
     async fn write(&mut self) -> Result<(), WriteFault> {
-        write::chunk(&mut self.channel, self.out.bytes(), &self.context.timeouts).await?;
-        self.record.bytes(self.out.bytes().len());
+        write::chunk(&mut self.channel, self.out.bytes(), &mut self.patience).await?;
+        self.record.sent(self.out.bytes().len());
         self.record.chunk();
         self.out.clear();
         Ok(())
@@ -162,8 +190,27 @@ impl Answer {
     async fn refuse(&mut self, code: ErrorCode, text: &str, outcome: &'static str) -> Result<&'static str, WriteFault> {
         self.out.encode_error(code, text);
         self.write().await?;
-        write::end(&mut self.channel, &self.context.timeouts).await?;
+        self.end().await?;
         Ok(outcome)
+    }
+
+    async fn end(&mut self) -> Result<(), WriteFault> {
+        write::end(&mut self.channel, &self.context.timeouts).await
+    }
+
+    async fn refuse_entry(&mut self, refusal: Refusal) -> Result<&'static str, WriteFault> {
+        let (text, outcome) = match refusal {
+            Refusal::TooManyOfPeer => {
+                self.charge(Offence::TooManyStreams).await;
+                self.context.metrics.denied("too_many_streams");
+                ("too many concurrent requests of this protocol", "rate_limited")
+            }
+            Refusal::NoRoom => {
+                self.context.metrics.denied("no_room");
+                ("all places for those who catch up are taken", "no_room")
+            }
+        };
+        self.refuse(ErrorCode::RateLimited, text, outcome).await
     }
 
     async fn refuse_fault(&mut self, fault: &RequestFault) -> Result<&'static str, WriteFault> {

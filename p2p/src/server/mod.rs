@@ -2,18 +2,22 @@
 //!
 //! Bounds: so many exchanges in all and per peer and protocol, each with a request within the bounds of its method and
 //! one item. Streams beyond their peer's share wait a moment for room and are then told so; only a few of a peer wait
-//! at a time, more of them, and those beyond the total, are reset.
+//! at a time, more of them, and those beyond the total, are reset. Some places are kept for requests near the head; who
+//! catches up is told when all others are taken. Within its place every exchange waits for the limiter, which refuses
+//! nothing. A client that gives up meanwhile is noticed, and its place is free again.
 
+mod admission;
 mod answer;
+mod class;
 mod request;
 mod write;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use lapis_protocol_spec::{GoodbyeReason, MAX_CONCURRENT_REQUESTS, Method, Status};
+use lapis_protocol_spec::{GoodbyeReason, Status};
 use libp2p::PeerId;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     task::{JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
@@ -24,10 +28,10 @@ use crate::{
     limiter::Limiter,
     limits::ExchangeLimits,
     metrics::{Metrics, Side},
-    permits::{KeyedPermit, KeyedPermits},
     streams::Inbound,
 };
 
+use admission::{Admissions, Refusal};
 use answer::Answer;
 
 /// What the service learns from requests of others.
@@ -49,6 +53,8 @@ pub(crate) struct Context {
     pub(crate) own_status: watch::Receiver<OwnStatus>,
     pub(crate) notices: mpsc::Sender<Notice>,
     pub(crate) timeouts: Timeouts,
+    /// How many of the newest decided heights are near the head.
+    pub(crate) near_head_heights: u64,
     pub(crate) metrics: Metrics,
 }
 
@@ -62,66 +68,24 @@ impl std::fmt::Debug for ProviderRef {
     }
 }
 
-/// Permission to serve one exchange, shared with the thread that reads for it, and given back when both are done.
-#[derive(Debug)]
-struct Admission {
-    _total: OwnedSemaphorePermit,
-    _share: KeyedPermit<(PeerId, Method)>,
-}
-
-/// Streams of one peer, on all protocols, that wait for room at a time. As many as a client of ours may give up and
-/// replace in one go on one protocol.
-const WAITING_PER_PEER: usize = MAX_CONCURRENT_REQUESTS;
-
-/// An exchange that is to be served, at once or when its peer has room.
-#[derive(Debug)]
-struct Entry {
-    total: OwnedSemaphorePermit,
-    share: Share,
-}
-
-/// Where an exchange stands with its peer's share.
-#[derive(Debug)]
-enum Share {
-    /// One of those that the protocol allows.
-    Held(KeyedPermit<(PeerId, Method)>),
-    /// More than that.
-    Waiting(KeyedPermits<(PeerId, Method)>, KeyedPermit<PeerId>),
-}
-
-impl Entry {
-    /// Waits for room for `limit` at most.
-    async fn admit(self, peer: PeerId, method: Method, limit: Duration) -> Option<Arc<Admission>> {
-        let share = match self.share {
-            Share::Held(share) => share,
-            Share::Waiting(shares, _place) => tokio::time::timeout(limit, shares.acquire((peer, method))).await.ok()?,
-        };
-        Some(Arc::new(Admission { _total: self.total, _share: share }))
-    }
-}
-
 /// Accepts streams and runs a task for each.
 #[derive(Debug)]
 pub(crate) struct Server {
     context: Context,
     inbound: mpsc::Receiver<Inbound>,
-    total: Arc<Semaphore>,
-    shares: KeyedPermits<(PeerId, Method)>,
-    /// Places to wait in, few per peer, so that waiting takes no room from serving.
-    places: KeyedPermits<PeerId>,
+    admissions: Admissions,
     tasks: JoinSet<()>,
 }
 
 impl Server {
-    pub(crate) fn new(context: Context, inbound: mpsc::Receiver<Inbound>, limits: &ExchangeLimits) -> Self {
-        Self {
-            context,
-            inbound,
-            total: Arc::new(Semaphore::new(limits.inbound as usize)),
-            shares: KeyedPermits::new(limits.inbound_per_protocol as usize),
-            places: KeyedPermits::new(WAITING_PER_PEER),
-            tasks: JoinSet::new(),
-        }
+    /// `near_head_percent` of the places are kept for exchanges near the head.
+    pub(crate) fn new(
+        context: Context,
+        inbound: mpsc::Receiver<Inbound>,
+        limits: &ExchangeLimits,
+        near_head_percent: u8,
+    ) -> Self {
+        Self { context, inbound, admissions: Admissions::new(limits, near_head_percent), tasks: JoinSet::new() }
     }
 
     /// Serves until `stop`, then lets what is under way come to its end, within the time for it.
@@ -153,26 +117,23 @@ impl Server {
     fn admit(&mut self, inbound: Inbound) {
         let (peer, method) = (inbound.peer, inbound.method);
         let mut record = self.context.metrics.begin(method, Side::Server);
-        let Ok(total) = self.total.clone().try_acquire_owned() else {
-            tracing::debug!(%peer, method = method.name(), "stream reset: all exchanges are taken");
-            record.outcome("no_room");
-            return;
-        };
-        let Some(share) = self.share(peer, method) else {
-            record.outcome("rate_limited");
-            // Lost when the service is behind: there are more where it came from.
-            let _ = self.context.notices.try_send(Notice::Offence(peer, Offence::TooManyStreams));
-            return;
-        };
-        let answer = Answer::new(self.context.clone(), inbound, record);
-        self.tasks.spawn(answer.run(Entry { total, share }));
-    }
-}
-
-impl Server {
-    fn share(&self, peer: PeerId, method: Method) -> Option<Share> {
-        let held = self.shares.try_acquire((peer, method)).map(Share::Held);
-        held.or_else(|| Some(Share::Waiting(self.shares.clone(), self.places.try_acquire(peer)?)))
+        match self.admissions.enter(peer, method) {
+            Ok(entry) => {
+                let answer = Answer::new(self.context.clone(), inbound, record);
+                self.tasks.spawn(answer.run(entry));
+            }
+            Err(Refusal::NoRoom) => {
+                tracing::debug!(%peer, method = method.name(), "stream reset: all exchanges are taken");
+                self.context.metrics.denied("no_room");
+                record.outcome("no_room");
+            }
+            Err(Refusal::TooManyOfPeer) => {
+                self.context.metrics.denied("too_many_streams");
+                record.outcome("rate_limited");
+                // Lost when the service is behind: there are more where it came from.
+                let _ = self.context.notices.try_send(Notice::Offence(peer, Offence::TooManyStreams));
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use lapis_protocol_spec::{
     messages::RangeFault,
 };
 
-use crate::{Offence, streams::Channel};
+use crate::{Offence, metrics::ExchangeRecord, streams::Channel};
 
 /// Bytes that are read at a time; most requests fit.
 const READ_BUFFER: usize = 1024;
@@ -23,6 +23,8 @@ pub(super) enum RequestFault {
     Decode(#[from] DecodeError),
     #[error("{0}")]
     Range(#[from] RangeFault),
+    #[error("no request")]
+    Nothing,
     #[error("request not complete in time")]
     Timeout,
     #[error("{0}")]
@@ -40,22 +42,29 @@ impl RequestFault {
             }),
             Self::Decode(_) | Self::Range(_) => Some(Offence::InvalidRequest),
             Self::Timeout => Some(Offence::Timeout),
-            Self::Io(_) => None,
+            // A client that gave up before it began looks the same.
+            Self::Nothing | Self::Io(_) => None,
         }
     }
 
     /// Whether the client is still there to be told.
     pub(super) const fn is_answered(&self) -> bool {
         match self {
-            Self::Framing(_) | Self::Decode(_) | Self::Range(_) | Self::Timeout => true,
+            Self::Framing(_) | Self::Decode(_) | Self::Range(_) | Self::Nothing | Self::Timeout => true,
             Self::Io(_) => false,
         }
     }
 }
 
 /// Reads a request up to the client's half-close, which must come within `limit`.
-pub(super) async fn read(channel: &mut Channel, method: Method, limit: Duration) -> Result<Request, RequestFault> {
-    let body = tokio::time::timeout(limit, read_body(channel, method)).await.map_err(|_| RequestFault::Timeout)??;
+pub(super) async fn read(
+    channel: &mut Channel,
+    method: Method,
+    limit: Duration,
+    record: &ExchangeRecord,
+) -> Result<Request, RequestFault> {
+    let body = read_body(channel, method, record);
+    let body = tokio::time::timeout(limit, body).await.map_err(|_| RequestFault::Timeout)??;
     let request = Request::decode(method, &body)?;
     match &request {
         Request::DecidedValuesByRange(range) | Request::PayloadsByRange(range) | Request::BlobsByRange(range) => {
@@ -71,14 +80,21 @@ pub(super) async fn read(channel: &mut Channel, method: Method, limit: Duration)
     Ok(request)
 }
 
-async fn read_body(channel: &mut Channel, method: Method) -> Result<bytes::Bytes, RequestFault> {
+async fn read_body(
+    channel: &mut Channel,
+    method: Method,
+    record: &ExchangeRecord,
+) -> Result<bytes::Bytes, RequestFault> {
     let mut decoder = RequestDecoder::new(method.request_bounds());
     let mut buffer = [0; READ_BUFFER];
+    let mut received = 0_usize;
     loop {
         let count = channel.read(&mut buffer).await?;
         if count == 0 {
-            return Ok(decoder.finish()?);
+            return if received == 0 { Err(RequestFault::Nothing) } else { Ok(decoder.finish()?) };
         }
+        received = received.saturating_add(count);
+        record.received(count);
         decoder.push(buffer.get(..count).unwrap_or_default())?;
     }
 }

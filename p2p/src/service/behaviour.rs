@@ -10,18 +10,29 @@ use libp2p::{
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 
-use crate::{Config, Mdns, StartError, discovery::Routing, gossip::Gossip, limits::ConnectionLimits, streams};
+use super::per_ip;
+use crate::{
+    Config, Mdns, StartError, discovery::Routing, gossip::Gossip, limits::ConnectionLimits, metrics::Metrics, streams,
+};
 
 /// Name of the family of protocols that identify tells others.
 const PROTOCOL_FAMILY: &str = "/lapis/1";
 
+/// Limits on the number of connections, the one that costs least to apply first.
+#[derive(NetworkBehaviour)]
+#[behaviour(to_swarm = "std::convert::Infallible")]
+pub(crate) struct ConnectionCounts {
+    per_ip: per_ip::Behaviour,
+    /// Totals, above which only peers with reserved places are let in.
+    pub(super) totals: connection_limits::Behaviour,
+    /// Connections of one peer, whoever it is.
+    per_peer: connection_limits::Behaviour,
+}
+
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     pub(super) blocked: allow_block_list::Behaviour<BlockedPeers>,
-    /// Totals, above which only peers with reserved places are let in.
-    pub(super) limits: connection_limits::Behaviour,
-    /// Connections of one peer, whoever it is.
-    per_peer: connection_limits::Behaviour,
+    pub(super) limits: ConnectionCounts,
     memory: memory_connection_limits::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
@@ -38,6 +49,7 @@ impl Behaviour {
         genesis_id: &Bytes32,
         gossip: Gossip,
         streams: streams::Behaviour,
+        metrics: Metrics,
     ) -> Result<Self, StartError> {
         let own = keypair.public().to_peer_id();
         let limits = &config.limits.connections;
@@ -47,8 +59,11 @@ impl Behaviour {
             .with_cache_size(0);
         Ok(Self {
             blocked: allow_block_list::Behaviour::default(),
-            limits: connection_limits::Behaviour::new(totals(limits)),
-            per_peer: connection_limits::Behaviour::new(per_peer(limits)),
+            limits: ConnectionCounts {
+                per_ip: per_ip::Behaviour::new(limits, metrics),
+                totals: connection_limits::Behaviour::new(totals(limits)),
+                per_peer: connection_limits::Behaviour::new(per_peer(limits)),
+            },
             memory: memory_connection_limits::Behaviour::with_max_percentage(f64::from(limits.memory_percent) / 100.0),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new()),

@@ -164,18 +164,20 @@ impl Engine {
         let (streams, control) = streams::Behaviour::new(inbound_sender, config.timeouts.request);
         let announcements = Announcements::new(genesis_id);
         let gossip = announcements.behaviour(registry)?;
-        let behaviour = Behaviour::new(keypair, config, genesis_id, gossip, streams)?;
+        let behaviour = Behaviour::new(keypair, config, genesis_id, gossip, streams, metrics.clone())?;
         let swarm = build_swarm(keypair, config, behaviour, registry)?;
         let client = Client::new(control, limiter.clone(), metrics.clone(), config.timeouts);
+        let near_head = config.limits.rates.near_head;
         let context = Context {
             provider: ProviderRef(provider),
             limiter: limiter.clone(),
             own_status,
             notices: notice_sender,
             timeouts: config.timeouts,
+            near_head_heights: near_head.heights,
             metrics: metrics.clone(),
         };
-        let server = Server::new(context, inbound, &config.limits.exchanges);
+        let server = Server::new(context, inbound, &config.limits.exchanges, near_head.share_percent);
         Ok(Self { swarm, server, client, notices, announcements, limiter, metrics, libp2p_metrics })
     }
 }

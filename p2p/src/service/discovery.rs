@@ -255,7 +255,7 @@ impl Service {
     /// Peers with reserved places: those that the configuration names.
     pub(super) fn keep(&mut self, peer: PeerId) {
         if self.kept.insert(peer) {
-            self.swarm.behaviour_mut().limits.bypass_peer_id(&peer);
+            self.swarm.behaviour_mut().limits.totals.bypass_peer_id(&peer);
         }
     }
 }

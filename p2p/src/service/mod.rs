@@ -9,6 +9,7 @@ mod commands;
 mod discovery;
 mod network;
 mod peers;
+mod per_ip;
 mod run;
 
 use std::{

@@ -95,7 +95,6 @@ impl Service {
             BehaviourEvent::Mdns(event) => self.on_mdns(event),
             BehaviourEvent::Blocked(never)
             | BehaviourEvent::Limits(never)
-            | BehaviourEvent::PerPeer(never)
             | BehaviourEvent::Memory(never)
             | BehaviourEvent::Streams(never) => match never {},
         }

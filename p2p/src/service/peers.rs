@@ -25,6 +25,8 @@ impl Service {
                 tracing::debug!(%peer, ?reason, "peer says goodbye");
                 if self.table.is_connected(&peer) {
                     self.farewells.insert(peer, GoneReason::Goodbye(reason));
+                    // What breaks from now on breaks in order.
+                    self.table.leave(peer, reason, Instant::now());
                     self.part(peer);
                 }
             }
@@ -72,6 +74,9 @@ impl Service {
         self.tell_due(now);
         for (number, address) in self.dialer.due(now) {
             self.dial(super::commands::dial_options(&address), Dial::Target(number));
+        }
+        for (bucket, count) in self.limiter.waiting() {
+            self.metrics.waiting(bucket, count);
         }
         self.count_peers(now);
     }

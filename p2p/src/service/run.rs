@@ -43,6 +43,15 @@ impl Serving {
     }
 }
 
+/// The limiter's task, which ends with the service.
+struct Limiting(JoinHandle<()>);
+
+impl Drop for Limiting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl Service {
     /// Listens on every configured address and waits until that is certain. [`crate::Handle::listen_addresses`] knows
     /// the actual ones from here on. A second call does nothing.
@@ -100,6 +109,8 @@ impl Service {
         let _stops = stop.clone().drop_guard();
         let task = tokio::spawn(server.run(stop.clone()));
         let mut serving = Serving { task, stop, _stops, ended: false };
+        let limiter = self.limiter.clone();
+        let mut limiting = Limiting(tokio::spawn(async move { limiter.drive().await }));
         let mut tick = tokio::time::interval(TICK);
         let mut forget = tokio::time::interval(FORGET);
         let mut discover = tokio::time::interval(DISCOVER);
@@ -110,6 +121,7 @@ impl Service {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 ended = serving.ended() => return ended,
+                _ = &mut limiting.0 => return Err(ServiceError::Panicked("limiter")),
                 event = self.swarm.select_next_some() => self.on_swarm_event(event),
                 Some(command) = self.commands.recv() => self.on_command(command),
                 Some(notice) = self.notices.recv() => self.on_notice(notice),

@@ -15,9 +15,10 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
-use futures::{AsyncRead, AsyncWrite};
+use futures::{AsyncRead, AsyncWrite, AsyncWriteExt, FutureExt};
 use lapis_protocol_spec::Method;
 use libp2p::PeerId;
 use tokio::sync::{mpsc, oneshot};
@@ -48,10 +49,35 @@ pub(crate) struct Channel {
     closed: CancellationToken,
 }
 
+/// How often a stream on which nothing is written is looked at for having been reset.
+const PROBE: Duration = Duration::from_millis(100);
+
 impl Channel {
     /// Completes when the connection is gone.
     pub(crate) fn closed(&self) -> CancellationToken {
         self.closed.clone()
+    }
+
+    /// Waits for `work`, unless the other side does not want what is written here any more.
+    ///
+    /// # Errors
+    /// That of the stream. Some implementations do not tell when they drop a stream: then it shows when it is written to.
+    pub(crate) async fn unless_broken<T>(&mut self, work: impl Future<Output = T>) -> io::Result<T> {
+        tokio::select! {
+            biased;
+            done = work => Ok(done),
+            error = self.broken() => Err(error),
+        }
+    }
+
+    async fn broken(&mut self) -> io::Error {
+        loop {
+            tokio::time::sleep(PROBE).await;
+            // Writes nothing. Transports have no other word for it.
+            if let Some(Err(error)) = self.stream.write(&[]).now_or_never() {
+                return error;
+            }
+        }
     }
 }
 

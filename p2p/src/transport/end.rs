@@ -85,6 +85,10 @@ impl Ends {
         self.streams().ends.get(&stream).is_some_and(|end| end.ended)
     }
 
+    pub(super) fn is_reset(&self, stream: u32) -> bool {
+        self.streams().ends.get(&stream).is_some_and(|end| end.reset)
+    }
+
     /// A frame with `flags` has come.
     fn received(&self, stream: u32, flags: u16) {
         if let Some(end) = self.streams().ends.get_mut(&stream) {

@@ -170,10 +170,14 @@ impl Substream {
         Self { stream, ends: ends.clone(), opener }
     }
 
-    /// Whether the end that the library reports is the other side's doing. Only known, and only asked, of streams that
-    /// this side opened: the end of another may have come before the stream was taken. A request says how long it is.
+    /// Whether the end that the library reports is the other side's doing. Only known for certain of streams that this
+    /// side opened: the end of another may have come before the stream was taken. A request says how long it is.
     fn has_ended(&self) -> bool {
-        self.opener == Opener::Other || self.ends.has_ended(self.stream.id().val())
+        let id = self.stream.id().val();
+        match self.opener {
+            Opener::This => self.ends.has_ended(id),
+            Opener::Other => !self.ends.is_reset(id),
+        }
     }
 }
 
@@ -208,6 +212,11 @@ impl AsyncRead for Substream {
 
 impl AsyncWrite for Substream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        // The library would send a frame without data. Who writes nothing asks whether the stream is still wanted.
+        if buf.is_empty() {
+            let reset = self.ends.is_reset(self.stream.id().val());
+            return Poll::Ready(if reset { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(0) });
+        }
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 

@@ -110,6 +110,37 @@ async fn a_reader_that_does_not_read_is_cut_and_charged() {
     drop(stream);
 }
 
+/// Its time is up after a twentieth of a second, however often it reads something.
+#[tokio::test]
+async fn a_reader_of_one_byte_at_a_time_pins_one_item_and_is_cut_and_never_banned() {
+    let (node, mut raw) = connected(|config| {
+        config.timeouts.grace = Duration::from_millis(50);
+        config.timeouts.minimum_rate = NonZeroU32::MAX;
+    })
+    .await;
+    for cut in 1..=3 {
+        let start = 1000 * cut;
+        let mut stream = ask_for_many(&mut raw, &node, start).await;
+        within(async {
+            // The other end is gone when what the connection had in its buffers is read.
+            while node.provider.alive() == 1 || node.provider.calls(start) == 0 {
+                assert!(node.provider.alive() <= 1);
+                let _ = stream.read(&mut [0]).await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        assert!(node.provider.calls(start) <= 8, "{} items for a reader of some bytes", node.provider.calls(start));
+        node.metric(&format!(
+            r#"lapis_p2p_exchanges_total{{protocol="blobs_by_range",side="server",outcome="slow_reader"}} {cut}"#
+        ))
+        .await;
+    }
+    let info = node.info_when(raw.id, |info| info.last_fault.is_some()).await;
+    assert_eq!(info.last_fault.unwrap().offence, Offence::SlowReader);
+    assert!(info.banned_for.is_none());
+}
+
 #[tokio::test]
 async fn a_disconnect_frees_everything_that_was_served() {
     let (node, mut raw) = connected(|_| {}).await;

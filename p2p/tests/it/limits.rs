@@ -1,6 +1,6 @@
 //! Limits on connections and rates, bans.
 
-use lapis_p2p::{Ban, GoneReason, Offence, PeerState, Quota};
+use lapis_p2p::{Ban, GoneReason, Loopback, Offence, PeerState, Quota};
 use lapis_protocol_spec::GoodbyeReason;
 
 use crate::harness::{MEMORY, Node, TCP, all, blobs, connect, eventually, genesis, pair, within};
@@ -18,6 +18,27 @@ async fn connections_beyond_the_limit_are_refused() {
     assert_eq!(full.handle.connected_count(), 1);
     assert_eq!(within(full.handle.peers()).await.unwrap().len(), 1);
     assert_eq!(all(&mut first.request(full.id(), blobs(1, 2)).await).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn connections_of_one_address_beyond_the_limit_are_refused_and_counted() {
+    let mut full = Node::with(TCP, genesis(), |config| {
+        config.limits.connections.per_ip = 1;
+        config.limits.connections.loopback = Loopback::Counted;
+    })
+    .await;
+    let mut first = Node::start(TCP).await;
+    connect(&mut first, &mut full).await;
+    let mut second = Node::start(TCP).await;
+    assert!(within(second.handle.dial(full.address())).await.is_err());
+    full.metric(r#"lapis_p2p_denials_total{kind="connections_per_ip"} 1"#).await;
+    assert_eq!(all(&mut first.request(full.id(), blobs(1, 2)).await).await.unwrap().len(), 2);
+    // What this node opens itself does not count, and a place that is free again can be taken.
+    connect(&mut full, &mut second).await;
+    first.stop().await.unwrap();
+    full.gone().await;
+    let mut third = Node::start(TCP).await;
+    connect(&mut third, &mut full).await;
 }
 
 #[tokio::test]
@@ -108,6 +129,15 @@ async fn over_its_quota_a_server_withholds_and_answers_everything() {
     assert!(client.info(server.id()).await.unwrap().last_fault.is_none());
     let metrics = server.metrics();
     assert!(metrics.contains(r#"lapis_p2p_limiter_wait_seconds_count{bucket="egress"}"#), "{metrics}");
+    let moved = |node: &Node, side, direction| -> u64 {
+        let name = format!(
+            r#"lapis_p2p_exchange_bytes_total{{protocol="blobs_by_range",side="{side}",direction="{direction}"}} "#
+        );
+        node.metrics().lines().find_map(|line| line.strip_prefix(&name)).unwrap().parse().unwrap()
+    };
+    assert_eq!(moved(&server, "server", "out"), moved(&client, "client", "in"));
+    assert_eq!(moved(&server, "server", "in"), moved(&client, "client", "out"));
+    assert!(moved(&client, "client", "in") > 20 * 131_184 && moved(&client, "client", "out") < 1000);
 }
 
 #[tokio::test]

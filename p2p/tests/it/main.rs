@@ -16,3 +16,4 @@ mod log;
 mod provider;
 mod raw;
 mod service;
+mod sharing;

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use lapis_p2p::{ChunkBuffer, Encoded, ItemSource, NoItems, Provider, ServeError};
@@ -25,11 +28,24 @@ pub(crate) struct TestProvider {
 }
 
 #[derive(Debug, Default)]
-struct Calls(Mutex<HashMap<Height, usize>>);
+struct Calls {
+    by_start: Mutex<HashMap<Height, usize>>,
+    /// Answers that exist now, and the most that ever did. Each holds one item at most.
+    alive: AtomicUsize,
+    most_alive: AtomicUsize,
+}
 
 impl TestProvider {
     pub(crate) fn calls(&self, start: Height) -> usize {
-        self.calls.0.lock().unwrap_or_else(PoisonError::into_inner).get(&start).copied().unwrap_or(0)
+        self.calls.by_start.lock().unwrap_or_else(PoisonError::into_inner).get(&start).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn alive(&self) -> usize {
+        self.calls.alive.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn most_alive(&self) -> usize {
+        self.calls.most_alive.load(Ordering::SeqCst)
     }
 }
 
@@ -55,7 +71,7 @@ impl Provider for TestProvider {
                 PANIC => panic!("a provider that panics"),
                 start => {
                     let left = range.start_height..range.start_height + range.count.min(128);
-                    Ok(Box::new(Items { kind, start, left, calls: self.calls.clone() }))
+                    Ok(Box::new(Items::new(kind, start, left, self.calls.clone())))
                 }
             }
         };
@@ -87,14 +103,32 @@ struct Items {
     calls: std::sync::Arc<Calls>,
 }
 
+impl Items {
+    fn new(kind: Kind, start: Height, left: std::ops::Range<Height>, calls: std::sync::Arc<Calls>) -> Self {
+        let alive = calls.alive.fetch_add(1, Ordering::SeqCst) + 1;
+        calls.most_alive.fetch_max(alive, Ordering::SeqCst);
+        Self { kind, start, left, calls }
+    }
+}
+
+impl Drop for Items {
+    fn drop(&mut self) {
+        self.calls.alive.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 impl ItemSource for Items {
+    fn next_height(&self) -> Option<Height> {
+        Some(self.left.start)
+    }
+
     fn next_cost(&self) -> usize {
         if matches!(self.kind, Kind::Blob) && !self.left.is_empty() { BlobSidecar::BYTES } else { 0 }
     }
 
     fn next(&mut self, out: &mut ChunkBuffer) -> Result<Option<Encoded>, ServeError> {
         let Some(height) = self.left.next() else { return Ok(None) };
-        *self.calls.0.lock().unwrap_or_else(PoisonError::into_inner).entry(self.start).or_default() += 1;
+        *self.calls.by_start.lock().unwrap_or_else(PoisonError::into_inner).entry(self.start).or_default() += 1;
         if self.start == DISK_ERROR_AFTER_ONE && height > self.start {
             return Err(ServeError::Local("disk".into()));
         }

@@ -5,7 +5,9 @@ use lapis_protocol_spec::{
     Bytes32, Method, Status, encode,
     framing::{Encoder, ErrorCode, RequestDecoder, ResponseChunk, ResponseDecoder},
 };
-use libp2p::{Multiaddr, PeerId, Stream, StreamProtocol, SwarmBuilder, noise, swarm::SwarmEvent, tcp, yamux};
+use libp2p::{
+    Multiaddr, PeerId, Stream, StreamProtocol, SwarmBuilder, identity::Keypair, noise, swarm::SwarmEvent, tcp, yamux,
+};
 use libp2p_stream::{Behaviour, Control, IncomingStreams};
 use tokio::{sync::oneshot, task::AbortHandle};
 
@@ -27,7 +29,11 @@ impl Drop for Raw {
 impl Raw {
     /// Listens; dials `peer` if there is one.
     pub(crate) async fn start(peer: Option<Multiaddr>) -> Self {
-        let mut swarm = SwarmBuilder::with_new_identity()
+        Self::with_key(peer, Keypair::generate_ed25519()).await
+    }
+
+    pub(crate) async fn with_key(peer: Option<Multiaddr>, keypair: Keypair) -> Self {
+        let mut swarm = SwarmBuilder::with_existing_identity(keypair)
             .with_tokio()
             .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
             .unwrap()

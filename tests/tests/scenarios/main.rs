@@ -15,6 +15,7 @@ mod fetching;
 mod full_disk;
 mod hostile;
 mod killed;
+mod limits;
 mod pruned;
 mod serving;
 mod validator_sets;

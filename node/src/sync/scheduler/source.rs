@@ -226,3 +226,6 @@ pub(super) struct Delivery {
     /// How long it took.
     pub(super) elapsed: Duration,
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,6 +105,31 @@ fn nothing_is_asked_of_nobody() {
 }
 
 #[test]
+fn when_all_peers_are_bad_they_are_asked_again_later() {
+    let mut bench = Bench::new(SchedulerConfig { follow: false, ..SchedulerConfig::default() }, 1);
+    bench.scheduler.load(vec![missing(1, 2)], 1);
+    for _ in 0..3 {
+        bench.scheduler.peer_status(PeerId::random(), status(1));
+    }
+    let mut asked = 0;
+    for _ in 0..100 {
+        for action in bench.poll() {
+            asked += 1;
+            bench.finish(&action, Outcome::Broken, &[]);
+        }
+        bench.now += Duration::from_secs(1);
+    }
+    assert!((12..300).contains(&asked), "again and again, and not all the time: {asked}");
+    bench.now += Duration::from_secs(60);
+    let actions = bench.poll();
+    assert!(!actions.is_empty());
+    for action in actions {
+        let all = items(&action);
+        bench.finish(&action, Outcome::Answered, &all);
+    }
+}
+
+#[test]
 fn a_peer_is_not_asked_for_what_it_does_not_claim() {
     let mut bench = Bench::new(SchedulerConfig { follow: false, ..SchedulerConfig::default() }, 9);
     bench.scheduler.load(vec![missing(9, 2)], 9);

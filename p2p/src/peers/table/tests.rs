@@ -58,7 +58,52 @@ fn two_connections_of_one_peer_are_one_peer() {
     assert_eq!(table.disconnected(peer, ConnectionId::new_unchecked(1), now), None, "told twice");
     assert_eq!(table.disconnected(peer, ConnectionId::new_unchecked(3), now), None);
     assert_eq!(table.disconnected(peer, ConnectionId::new_unchecked(2), now), Some(PeerState::Ready));
+    table.expire(now + AFTERMATH);
     assert!(table.snapshot(now).is_empty(), "nothing to remember");
+}
+
+#[test]
+fn a_peer_that_cuts_its_connection_in_mid_exchange_again_and_again_pays() {
+    let (mut now, mut table) = (Instant::now(), Table::new(rules()));
+    let peer = PeerId::random();
+    let cuts = (1..100).find(|_| {
+        table.connected(peer, link(1), now);
+        table.status(peer, status(1));
+        table.disconnected(peer, ConnectionId::new_unchecked(1), now);
+        let before = table.snapshot(now)[0].score;
+        let verdict = table.report(peer, Offence::Reset, now);
+        for _ in 0..10 {
+            assert_eq!(table.report(peer, Offence::Truncated, now), Verdict::Keep, "what broke together is one break");
+        }
+        assert_eq!(table.snapshot(now)[0].score, before - Offence::Reset.price());
+        now += SECOND;
+        verdict == Verdict::Disconnect
+    });
+    assert!(cuts.is_some_and(|cuts| (25..30).contains(&cuts)), "{cuts:?}");
+}
+
+#[test]
+fn one_lost_connection_costs_little_and_late_reports_nothing() {
+    let (now, mut table) = (Instant::now(), Table::new(rules()));
+    let peer = ready(&mut table, now);
+    table.disconnected(peer, ConnectionId::new_unchecked(1), now);
+    assert_eq!(table.report(peer, Offence::Reset, now + AFTERMATH), Verdict::Keep);
+    assert_eq!(state(&table, peer, now), Some(PeerState::Gone));
+    assert_eq!(table.snapshot(now)[0].score, 0.0);
+    table.expire(now + AFTERMATH);
+    assert!(table.snapshot(now).is_empty());
+}
+
+#[test]
+fn a_score_follows_its_peer_across_reconnects() {
+    let (now, mut table) = (Instant::now(), Table::new(rules()));
+    let peer = ready(&mut table, now);
+    assert_eq!(table.report(peer, Offence::Malformed, now), Verdict::Disconnect);
+    table.disconnected(peer, ConnectionId::new_unchecked(1), now);
+    table.connected(peer, link(2), now);
+    table.connected(peer, link(3), now);
+    assert_eq!(table.snapshot(now)[0].score, -50.0);
+    assert!(matches!(table.report(peer, Offence::Malformed, now), Verdict::Ban { .. }), "over all its connections");
 }
 
 #[test]

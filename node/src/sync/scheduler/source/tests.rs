@@ -1,0 +1,74 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+use lapis_protocol_spec::Status;
+
+use super::*;
+
+const MIB: u64 = 1024 * 1024;
+const METHOD: Method = Method::BlobsByRange;
+
+fn source() -> Source {
+    let status = Status { decided_height: 100, ..Status::default() };
+    Source::new(Claims::Peer { status, announced: 0 })
+}
+
+/// An exchange of one MiB that takes a tenth of a second and ends like this.
+fn exchange(source: &mut Source, outcome: Outcome, now: Instant) {
+    source.started(METHOD, MIB);
+    let arrived = if outcome == Outcome::Answered { MIB } else { 0 };
+    source.ended(METHOD, Delivery { outcome, asked: MIB, arrived, elapsed: Duration::from_millis(100) }, now);
+}
+
+#[test]
+fn rate_limited_answers_lower_the_pace_and_it_recovers() {
+    let (mut source, mut now) = (source(), Instant::now());
+    let mut waits = Vec::new();
+    for _ in 0..10 {
+        exchange(&mut source, Outcome::RateLimited, now);
+        assert!(!source.is_free(METHOD, now), "it is left alone for a while");
+        let wait = (0..).map(|step| FIRST_PAUSE * step).find(|wait| source.is_free(METHOD, now + *wait)).unwrap();
+        waits.push(wait);
+        now += wait;
+    }
+    assert!(waits.windows(2).all(|pair| pair[0] <= pair[1]), "longer each time: {waits:?}");
+    assert_eq!(*waits.last().unwrap(), LONGEST_PAUSE, "but never for ever");
+    assert_eq!(source.room(), MIN_WINDOW);
+    for answered in 1..=100 {
+        exchange(&mut source, Outcome::Answered, now);
+        assert!(source.is_free(METHOD, now));
+        assert_eq!(source.room(), (MIN_WINDOW + answered * WINDOW_STEP).min(MAX_WINDOW));
+    }
+    exchange(&mut source, Outcome::RateLimited, now);
+    assert!(source.is_free(METHOD, now + FIRST_PAUSE), "what was long ago is forgotten");
+}
+
+#[test]
+fn exchanges_that_are_limited_together_count_as_one() {
+    let (mut source, now) = (source(), Instant::now());
+    for _ in 0..8 {
+        exchange(&mut source, Outcome::RateLimited, now);
+    }
+    assert_eq!(source.room(), INITIAL_WINDOW / 2);
+    assert!(source.is_free(METHOD, now + FIRST_PAUSE));
+}
+
+#[test]
+fn what_a_peer_does_not_have_does_not_change_its_pace() {
+    let (mut source, now) = (source(), Instant::now());
+    for outcome in [Outcome::Unavailable, Outcome::Local] {
+        exchange(&mut source, outcome, now);
+        assert!(source.is_free(METHOD, now));
+        assert_eq!(source.room(), INITIAL_WINDOW);
+    }
+}
+
+#[test]
+fn no_more_is_in_flight_than_the_window() {
+    let mut source = source();
+    let mut asked = 0;
+    while source.room() >= MIB {
+        source.started(METHOD, MIB);
+        asked += MIB;
+    }
+    assert_eq!(asked, INITIAL_WINDOW);
+}
