@@ -90,6 +90,19 @@ fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.0001, 4.0, 11))
 }
 
+impl Inner {
+    fn register_limits(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "limiter_wait",
+            "Time that requests and chunks waited for a bucket",
+            Unit::Seconds,
+            self.waits.clone(),
+        );
+        registry.register("limiter_waiting", "Requests and chunks that wait for a bucket now", self.waiting.clone());
+        registry.register("denials", "Streams and connections that were refused, by reason", self.denials.clone());
+    }
+}
+
 impl Metrics {
     /// Registers everything under `lapis_p2p_`.
     pub(crate) fn new(registry: &mut Registry) -> Self {
@@ -120,14 +133,7 @@ impl Metrics {
             inner.first_chunk.clone(),
         );
         registry.register_with_unit("exchange_duration", "Whole exchanges", Unit::Seconds, inner.duration.clone());
-        registry.register_with_unit(
-            "limiter_wait",
-            "Time that requests and chunks waited for a bucket",
-            Unit::Seconds,
-            inner.waits.clone(),
-        );
-        registry.register("limiter_waiting", "Requests and chunks that wait for a bucket now", inner.waiting.clone());
-        registry.register("denials", "Streams and connections that were refused, by reason", inner.denials.clone());
+        inner.register_limits(registry);
         registry.register("offences", "Offences of peers, by kind", inner.offences.clone());
         registry.register("announcements", "Announcements, by what became of them", inner.announcements.clone());
         registry.register("peers_ready", "Peers that exchanged statuses", inner.peers_ready.clone());
