@@ -103,6 +103,17 @@ impl Inner {
         registry.register("kad_walks", "Walks of Kademlia in search of peers", self.walks.clone());
         registry.register("rotations", "Peers of no use that were asked to make place", self.rotations.clone());
     }
+
+    fn register_limits(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "limiter_wait",
+            "Time that requests and chunks waited for a bucket",
+            Unit::Seconds,
+            self.waits.clone(),
+        );
+        registry.register("limiter_waiting", "Requests and chunks that wait for a bucket now", self.waiting.clone());
+        registry.register("denials", "Streams and connections that were refused, by reason", self.denials.clone());
+    }
 }
 
 impl Metrics {
@@ -140,14 +151,7 @@ impl Metrics {
             inner.first_chunk.clone(),
         );
         registry.register_with_unit("exchange_duration", "Whole exchanges", Unit::Seconds, inner.duration.clone());
-        registry.register_with_unit(
-            "limiter_wait",
-            "Time that requests and chunks waited for a bucket",
-            Unit::Seconds,
-            inner.waits.clone(),
-        );
-        registry.register("limiter_waiting", "Requests and chunks that wait for a bucket now", inner.waiting.clone());
-        registry.register("denials", "Streams and connections that were refused, by reason", inner.denials.clone());
+        inner.register_limits(registry);
         registry.register("offences", "Offences of peers, by kind", inner.offences.clone());
         registry.register("announcements", "Announcements, by what became of them", inner.announcements.clone());
         registry.register("peers_ready", "Peers that exchanged statuses", inner.peers_ready.clone());
