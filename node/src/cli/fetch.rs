@@ -39,7 +39,8 @@ pub struct FetchArgs {
     #[arg(long, value_name = "A..B", env = "LAPIS_FETCH_RANGE")]
     pub range: Option<HeightSpan>,
     /// Versioned hashes of blobs to fetch
-    #[arg(long, value_name = "HASH", num_args = 1.., value_parser = parse_hash)]
+    #[arg(long, value_name = "HASH", num_args = 1.., value_delimiter = ',', env = "LAPIS_FETCH_HASH",
+        value_parser = parse_hash)]
     pub hash: Vec<Bytes32>,
     /// Directory to write to; it is made if it is not there
     #[arg(long, value_name = "DIR", env = "LAPIS_FETCH_OUT")]
