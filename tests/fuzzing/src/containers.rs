@@ -1,13 +1,13 @@
 //! SSZ containers.
 
 use lapis_protocol_spec::{
-    BlobSidecar, CommitCertificate, DecidedValue, Genesis, HeightRange, PayloadEnvelope, Status, ValidatorSet, Value,
-    decode, encode,
+    BlobSidecar, CommitCertificate, CommitSignature, DecidedValue, Genesis, HeightRange, PayloadEnvelope, Status,
+    Validator, ValidatorSet, Value, decode, encode,
 };
 use ssz_rs::SimpleSerialize;
 
 /// The types, in the order in which they are chosen.
-pub(super) const TYPES: [&str; 9] = [
+pub(super) const TYPES: [&str; 11] = [
     "Status",
     "Value",
     "CommitCertificate",
@@ -17,6 +17,8 @@ pub(super) const TYPES: [&str; 9] = [
     "PayloadEnvelope",
     "BlobSidecar",
     "HeightRange",
+    "CommitSignature",
+    "Validator",
 ];
 
 /// Choice of a type, and bytes that may be one of it.
@@ -41,7 +43,11 @@ pub(super) fn container(bytes: &[u8]) {
         7 => strict::<BlobSidecar>(body, |sidecar| {
             sidecar.versioned_hash();
         }),
-        _ => strict::<HeightRange>(body, |_| {}),
+        8 => strict::<HeightRange>(body, |_| {}),
+        9 => strict::<CommitSignature>(body, |_| {}),
+        _ => strict::<Validator>(body, |validator| {
+            validator.address();
+        }),
     }
 }
 
