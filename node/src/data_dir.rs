@@ -5,6 +5,7 @@
 //! D/genesis.json   the chain
 //! D/node.key       the key (mode 0600)
 //! D/store.redb     the store; made by the first run, locked by it while it runs
+//! D/peers.json     what is known of peers; may be deleted while no node runs
 //! ```
 
 use std::{
@@ -25,6 +26,7 @@ const CONFIG: &str = "config.toml";
 const GENESIS: &str = "genesis.json";
 const KEY: &str = "node.key";
 const STORE: &str = "store.redb";
+const PEERS: &str = "peers.json";
 /// Where `init` prepares the files.
 const STAGING: &str = ".lapis-init";
 /// What a new file system holds by itself.
@@ -148,6 +150,11 @@ impl DataDir {
     /// The store.
     pub fn store_path(&self) -> PathBuf {
         self.root.join(STORE)
+    }
+
+    /// What is known of peers.
+    pub fn peers_path(&self) -> PathBuf {
+        self.root.join(PEERS)
     }
 
     /// Reads and checks the chain.

@@ -14,6 +14,9 @@ use crate::{
     source::{Proposal, SourceCommand, SourceCommands, SourceError},
 };
 
+/// Blobs of a proposal that are stored in one transaction: others write in between.
+const BLOBS_AT_A_TIME: usize = 64;
+
 /// Carries out commands one after the other; each is acknowledged after its commit.
 pub struct LocalSource {
     /// The commands.
@@ -58,10 +61,15 @@ impl LocalSource {
     async fn propose(&self, proposal: Proposal) -> Result<(), SourceError> {
         self.write(move |store| {
             store.insert_undecided(proposal.round, &proposal.value, SystemTime::now())?;
-            store.insert(Batch { payloads: vec![proposal.payload], blobs: proposal.blobs })
+            let mut payloads = vec![proposal.payload];
+            let mut blobs = proposal.blobs.into_iter().peekable();
+            while !payloads.is_empty() || blobs.peek().is_some() {
+                let payloads = std::mem::take(&mut payloads);
+                store.insert(Batch { payloads, blobs: blobs.by_ref().take(BLOBS_AT_A_TIME).collect() })?;
+            }
+            Ok(())
         })
         .await
-        .map(|_| ())
     }
 
     async fn decide(&self, decided: Verified<DecidedValue>) -> Result<(), SourceError> {

@@ -7,6 +7,9 @@ use lapis_storage::{PruneAllow, PruneOptions, Store, StoreError, Watermarks};
 use tokio::{task::JoinError, time::MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+mod archive_watch;
+
+pub use self::archive_watch::ArchiveWatch;
 use crate::{feed::WatermarkFeed, metrics::Metrics};
 
 /// How often undecided data is looked at for expiry, and retention without new heights.
@@ -43,6 +46,8 @@ pub struct Pruner {
     pub feed: WatermarkFeed,
     /// Counters.
     pub metrics: Metrics,
+    /// Where archives are, if they are to be there before heights are pruned.
+    pub archive: Option<ArchiveWatch>,
 }
 
 /// Why pruning ended. Always our own fault.
@@ -61,7 +66,7 @@ impl Pruner {
     ///
     /// # Errors
     /// [`PruneError`] if the node cannot go on.
-    pub async fn run(self, shutdown: CancellationToken) -> Result<(), PruneError> {
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), PruneError> {
         let mut watermarks = self.feed.subscribe();
         let mut interval = tokio::time::interval(INTERVAL);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -93,12 +98,19 @@ impl Pruner {
         Ok(())
     }
 
-    async fn prune(&self, marks: Watermarks, shutdown: &CancellationToken) -> Result<(), PruneError> {
+    async fn prune(&mut self, marks: Watermarks, shutdown: &CancellationToken) -> Result<(), PruneError> {
         let Some(heights) = self.retention.blob_heights else { return Ok(()) };
         let floor = Retention::floor(heights, marks.decided);
         if floor <= marks.earliest_blob.max(1) {
             return Ok(());
         }
+        let floor = match &mut self.archive {
+            Some(archive) => tokio::select! {
+                () = shutdown.cancelled() => return Ok(()),
+                there = archive.there_up_to(&self.store, floor) => there?,
+            },
+            None => floor,
+        };
         let options = PruneOptions { allow: self.retention.allow, ..PruneOptions::default() };
         while !shutdown.is_cancelled() {
             let store = self.store.clone();

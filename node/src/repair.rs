@@ -92,7 +92,7 @@ impl Repairer {
                         Report::Row(damage) => self.repair(damage).await,
                         Report::ValidatorSet(root) => {
                             self.metrics.damaged_row(TableName::ValidatorSets);
-                            Some(Lost::ValidatorSet(root))
+                            self.lost(Lost::ValidatorSet(root)).await
                         }
                     };
                     if let Some(lost) = lost {
@@ -108,7 +108,7 @@ impl Repairer {
     async fn repair(&self, damage: Damage) -> Option<Lost> {
         self.metrics.damaged_row(damage.table);
         match damage.table {
-            TableName::Values | TableName::Certificates => return Some(Lost::Value(damage.height)),
+            TableName::Values | TableName::Certificates => return self.lost(Lost::Value(damage.height)).await,
             TableName::Meta | TableName::ValidatorSets => {
                 tracing::error!(%damage, "a damaged row that nothing names");
                 return None;
@@ -136,6 +136,28 @@ impl Repairer {
             }
             Err(error) => {
                 tracing::error!(%damage, %error, "repair did not run");
+                None
+            }
+        }
+    }
+
+    /// `lost`, unless it can be read by now: reports of the same row come one after the other.
+    async fn lost(&self, lost: Lost) -> Option<Lost> {
+        let store = self.store.clone();
+        let read = tokio::task::spawn_blocking(move || match lost {
+            Lost::Value(height) => store.get_decided(height).map(drop),
+            Lost::ValidatorSet(root) => store.validator_set(&root).map(drop),
+            Lost::Data(_) => Ok(()),
+        });
+        match read.await {
+            Ok(Err(StoreError::Damaged(_))) => Some(lost),
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => {
+                tracing::error!(?lost, %error, "a row that was damaged cannot be looked at");
+                None
+            }
+            Err(error) => {
+                tracing::error!(?lost, %error, "repair did not run");
                 None
             }
         }

@@ -4,12 +4,15 @@
 //! each. Nothing here computes anything, and nothing here is trusted by the protocol: these are views for people and
 //! scripts. Field names are stable; fields may be added.
 
+mod peers;
+
 use std::{fmt, time::Duration};
 
 use lapis_protocol_spec::{Bytes32, Height};
 use libp2p::{Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 
+pub use self::peers::{CapacityView, Direction, PeerClaims, PeerStateView, PeerView};
 use crate::genesis_file::hex_bytes;
 
 /// Everything that `/status` tells.
@@ -147,7 +150,8 @@ pub enum StallReason {
     BufferFull,
     /// The disk is full or fails: it did not take what arrived.
     DiskSlow,
-    /// A row of the next height to import is damaged and not mended yet.
+    /// A row of the next height to import is damaged and not mended yet, or one without which it cannot be told what is
+    /// missing.
     StoreDamaged,
     /// Stored data is as far ahead of import as is allowed.
     ImporterBehind,
@@ -157,61 +161,6 @@ pub enum StallReason {
     ExecutionUnavailable,
     /// The execution engine found a decided payload invalid: people have to resolve that.
     ImportHalted,
-}
-
-/// One connected peer, as `/peers` shows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PeerView {
-    /// Identity of the peer.
-    #[serde(with = "as_text")]
-    pub peer_id: PeerId,
-    /// Addresses of its open connections.
-    pub addresses: Vec<Multiaddr>,
-    /// Who opened the connection.
-    pub direction: Direction,
-    /// The program's name and version, as the peer tells them; empty until it does.
-    pub agent: String,
-    /// Heights that the peer claims; absent until its status is known.
-    pub claims: Option<PeerClaims>,
-    /// Trust score; 0 is neutral.
-    pub score: f64,
-    /// Whether the configuration trusts this peer.
-    pub trusted: bool,
-    /// What it did wrong last; absent if nothing is known.
-    pub last_fault: Option<String>,
-    /// Seconds until it may connect again; absent unless it is banned.
-    pub banned_for_seconds: Option<u64>,
-    /// Last measured round trip, in milliseconds.
-    pub round_trip_ms: Option<u64>,
-    /// Bytes received from it in exchanges.
-    pub bytes_in: u64,
-    /// Bytes sent to it in exchanges.
-    pub bytes_out: u64,
-}
-
-/// Who opened a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// The peer.
-    Inbound,
-    /// This node.
-    Outbound,
-}
-
-/// What a peer says that it has. Claims only: nothing is believed before it is verified.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PeerClaims {
-    /// Highest decided height.
-    pub decided_height: Height,
-    /// Up to here payloads and blobs.
-    pub available_height: Height,
-    /// Lowest height with values.
-    pub earliest_value_height: Height,
-    /// Lowest height with payloads.
-    pub earliest_payload_height: Height,
-    /// Lowest height with blobs.
-    pub earliest_blob_height: Height,
 }
 
 impl NodeStatus {

@@ -28,6 +28,116 @@ pub struct Config {
     pub scores: ScoreRules,
     /// How configured peers are dialed.
     pub dialing: Dialing,
+    /// How other peers are found.
+    pub discovery: Discovery,
+}
+
+/// How peers are found that are not configured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Discovery {
+    /// How many peers there are to be. While there are fewer, candidates are dialed, boot nodes asked, and Kademlia is
+    /// walked. 0: this node dials nobody by itself.
+    pub target_peers: u32,
+    /// Where to begin: dialed while there are too few peers and nobody else to try. Not kept otherwise.
+    pub boot_nodes: Vec<Multiaddr>,
+    /// Where others reach this node, if it is not where it listens: told to peers. With any address that others can
+    /// dial, a node takes part in Kademlia as a server.
+    pub external_addresses: Vec<Multiaddr>,
+    /// Whether nodes of the local network are looked for.
+    pub mdns: Mdns,
+    /// What [`crate::Handle::remembered`] told in an earlier run.
+    pub known: Vec<KnownPeer>,
+    /// When a candidate is dialed again.
+    pub redial: Redial,
+    /// When Kademlia is walked.
+    pub walks: Walks,
+    /// How often a peer that was of no use since makes place for another.
+    pub rotate_every: Duration,
+}
+
+impl Default for Discovery {
+    fn default() -> Self {
+        Self {
+            target_peers: 24,
+            boot_nodes: Vec::new(),
+            external_addresses: Vec::new(),
+            mdns: Mdns::Off,
+            known: Vec::new(),
+            redial: Redial::default(),
+            walks: Walks::default(),
+            rotate_every: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Multicast DNS in the local network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mdns {
+    /// Neither asks nor answers.
+    #[default]
+    Off,
+    /// Tells this node's addresses to the local network, and dials who answers.
+    On,
+}
+
+/// A peer that an earlier run was connected with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownPeer {
+    /// Who.
+    pub peer: PeerId,
+    /// Where it was reached, without its id; may be empty.
+    pub addresses: Vec<Multiaddr>,
+    /// How long ago it was connected.
+    pub seen: Duration,
+    /// Bytes received from it, over all runs.
+    pub useful_bytes: u64,
+    /// Its score at this moment; see [`crate::PeerInfo::score`].
+    pub score: f64,
+}
+
+/// What is worth keeping over a restart.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Remembered {
+    /// Peers to begin with, for [`Discovery::known`].
+    pub known: Vec<KnownPeer>,
+    /// Bans that are not over, for [`Config::banned`].
+    pub banned: Vec<Ban>,
+}
+
+/// Back-off between attempts to reach a candidate. Doubled with every failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redial {
+    /// After the first failure.
+    pub first_delay: Duration,
+    /// Never longer. A peer without a free place is left alone for a quarter of it.
+    pub longest_delay: Duration,
+    /// After a peer turned out to be of another chain, or has banned this node.
+    pub unsuitable_delay: Duration,
+}
+
+impl Default for Redial {
+    fn default() -> Self {
+        Self {
+            first_delay: Duration::from_secs(10),
+            longest_delay: Duration::from_secs(3600),
+            unsuitable_delay: Duration::from_secs(6 * 3600),
+        }
+    }
+}
+
+/// Time between two walks of Kademlia. Doubled with each that finds nobody new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Walks {
+    /// After one that did.
+    pub first_delay: Duration,
+    /// Never longer.
+    pub longest_delay: Duration,
+}
+
+impl Default for Walks {
+    fn default() -> Self {
+        Self { first_delay: Duration::from_secs(5), longest_delay: Duration::from_secs(300) }
+    }
 }
 
 /// A peer that is kept out for a while.
@@ -81,6 +191,18 @@ impl Config {
         self.scores.check()?;
         check_time("dialing.first_delay", self.dialing.first_delay)?;
         check_time("dialing.longest_delay", self.dialing.longest_delay)?;
-        check_time("dialing.unsuitable_delay", self.dialing.unsuitable_delay)
+        check_time("dialing.unsuitable_delay", self.dialing.unsuitable_delay)?;
+        self.discovery.check()
+    }
+}
+
+impl Discovery {
+    fn check(&self) -> Result<(), LimitsError> {
+        check_time("discovery.redial.first_delay", self.redial.first_delay)?;
+        check_time("discovery.redial.longest_delay", self.redial.longest_delay)?;
+        check_time("discovery.redial.unsuitable_delay", self.redial.unsuitable_delay)?;
+        check_time("discovery.walks.first_delay", self.walks.first_delay)?;
+        check_time("discovery.walks.longest_delay", self.walks.longest_delay)?;
+        check_time("discovery.rotate_every", self.rotate_every)
     }
 }

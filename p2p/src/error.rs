@@ -182,6 +182,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// mDNS cannot be used on this machine.
+    #[error("mDNS: {0}")]
+    Mdns(#[source] io::Error),
     /// A configured peer's address cannot be dialed.
     #[error("cannot dial {address}: {reason}")]
     PeerAddress {
@@ -226,6 +229,23 @@ pub enum DialError {
     /// As many attempts as are allowed are under way.
     #[error("too many dials at a time")]
     Busy,
+    /// The service has stopped.
+    #[error("the network service has stopped")]
+    Stopped,
+}
+
+/// Why a peer was not banned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BanError {
+    /// Trusted peers are not banned; the configuration has to change first.
+    #[error("{0} is a trusted peer of the configuration")]
+    Trusted(PeerId),
+    /// Configured peers are not banned: they would be dialed all the same.
+    #[error("{0} is a configured peer, which the node stays connected with")]
+    Configured(PeerId),
+    /// This node itself.
+    #[error("{0} is this node")]
+    Own(PeerId),
     /// The service has stopped.
     #[error("the network service has stopped")]
     Stopped,

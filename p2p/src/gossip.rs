@@ -5,7 +5,7 @@ use std::{
     io,
 };
 
-use lapis_protocol_spec::{Bytes32, DecidedValue, Method, framing::compressed_bound, ssz};
+use lapis_protocol_spec::{Bytes32, DecidedValue, Method, announcement, framing::compressed_bound, ssz};
 use libp2p::gossipsub::{
     self, Behaviour, ConfigBuilder, DataTransform, IdentTopic, Message, MessageAuthenticity, MessageId, RawMessage,
     TopicHash, ValidationMode, WhitelistSubscriptionFilter,
@@ -18,9 +18,6 @@ use crate::{Announcement, StartError};
 /// Gossip of this crate: one topic, messages compressed.
 pub(crate) type Gossip = Behaviour<Snappy, WhitelistSubscriptionFilter>;
 
-/// Bytes of a message id.
-const MESSAGE_ID: usize = 20;
-
 /// Bytes that gossip's own fields may add to a message.
 const ENVELOPE: usize = 1024;
 
@@ -30,18 +27,15 @@ const BROKEN: [u8; 4] = [0xff; 4];
 
 /// The topic of a chain.
 fn topic(genesis_id: &Bytes32) -> IdentTopic {
-    let [a, b, c, d, ..] = genesis_id.0;
-    IdentTopic::new(format!("/lapis/{a:02x}{b:02x}{c:02x}{d:02x}/decided_value/ssz_snappy"))
+    IdentTopic::new(announcement::topic(genesis_id))
 }
 
-/// The first 20 bytes of the sha256 of topic and uncompressed message.
 fn message_id(message: &Message) -> MessageId {
     id_of(&message.topic, &message.data)
 }
 
 fn id_of(topic: &TopicHash, uncompressed: &[u8]) -> MessageId {
-    let hash = Sha256::new().chain_update(topic.as_str()).chain_update(uncompressed).finalize();
-    MessageId::new(hash.get(..MESSAGE_ID).unwrap_or_default())
+    MessageId::new(&announcement::message_id(topic.as_str(), uncompressed))
 }
 
 /// Announcements of one chain: its topic, and what was announced lately.
@@ -128,14 +122,10 @@ fn behaviour(topic: &IdentTopic, registry: &mut Registry) -> Result<Gossip, Star
         .build()
         .map_err(|_| StartError::Gossip("inconsistent configuration"))?;
     let filter = WhitelistSubscriptionFilter([topic.hash()].into());
-    let mut gossip = Behaviour::new_with_subscription_filter_and_transform(
-        MessageAuthenticity::Anonymous,
-        config,
-        filter,
-        Snappy { max: bounds.max() },
-    )
-    .map_err(StartError::Gossip)?
-    .with_metrics(registry.sub_registry_with_prefix("gossipsub"), gossipsub::MetricsConfig::default());
+    let mut gossip =
+        Behaviour::new_with_subscription_filter_and_transform(MessageAuthenticity::Anonymous, config, filter, Snappy)
+            .map_err(StartError::Gossip)?
+            .with_metrics(registry.sub_registry_with_prefix("gossipsub"), gossipsub::MetricsConfig::default());
     gossip.subscribe(topic).map_err(|_| StartError::Gossip("subscription refused"))?;
     Ok(gossip)
 }
@@ -145,25 +135,13 @@ pub(crate) fn decode(message: &Message) -> Option<Box<DecidedValue>> {
     ssz::decode(&message.data).ok().map(Box::new)
 }
 
-/// The snappy block format, with messages of at most `max` bytes.
+/// The compression of announcements.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Snappy {
-    max: usize,
-}
-
-impl Snappy {
-    fn decompress(self, data: &[u8]) -> Option<Vec<u8>> {
-        let length = snap::raw::decompress_len(data).ok()?;
-        if length > self.max {
-            return None;
-        }
-        snap::raw::Decoder::new().decompress_vec(data).ok()
-    }
-}
+pub(crate) struct Snappy;
 
 impl DataTransform for Snappy {
     fn inbound_transform(&self, raw: RawMessage) -> Result<Message, io::Error> {
-        let data = self.decompress(&raw.data).unwrap_or_else(|| {
+        let data = announcement::decompress(&raw.data).unwrap_or_else(|_| {
             let mut broken = BROKEN.to_vec();
             broken.extend_from_slice(&Sha256::digest(&raw.data));
             broken
@@ -172,7 +150,7 @@ impl DataTransform for Snappy {
     }
 
     fn outbound_transform(&self, _: &TopicHash, data: Vec<u8>) -> Result<Vec<u8>, io::Error> {
-        snap::raw::Encoder::new().compress_vec(&data).map_err(io::Error::other)
+        announcement::compress(&data).map_err(io::Error::other)
     }
 }
 

@@ -1,11 +1,14 @@
 //! How the node talks to its network.
 
+use std::time::Duration;
+
 use lapis_protocol_spec::{Bytes32, DecidedValue, GoodbyeReason, Request, Status, encode};
 use libp2p::{Multiaddr, PeerId, gossipsub};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    AnnounceError, AnnouncementId, DialError, Exchange, Offence, PeerInfo, RequestError, Stopped, exchange::Client,
+    AnnounceError, AnnouncementId, BanError, DialError, Exchange, Offence, PeerInfo, Remembered, RequestError, Stopped,
+    exchange::Client, limits::LONGEST,
 };
 
 /// What we say of ourselves, and how often it has changed.
@@ -62,6 +65,9 @@ pub(crate) enum Command {
     Dial(Multiaddr, oneshot::Sender<Result<PeerId, DialError>>),
     Announce(Vec<u8>, oneshot::Sender<Result<Announcement, AnnounceError>>),
     Judge(AnnouncementId, Acceptance),
+    Ban(PeerId, Duration, oneshot::Sender<Result<(), BanError>>),
+    Unban(PeerId, oneshot::Sender<bool>),
+    Remembered(oneshot::Sender<Remembered>),
 }
 
 /// A node's access to its network; clones are the same access.
@@ -158,6 +164,37 @@ impl Handle {
         let (reply, peers) = oneshot::channel();
         self.command(Command::Peers(reply)).await?;
         peers.await.map_err(|_| Stopped)
+    }
+
+    /// Keeps a peer out for so long, a year at most: says goodbye if it is connected, and neither dials it nor lets it
+    /// in until the ban is over or lifted. A ban that there is already is replaced.
+    ///
+    /// # Errors
+    /// [`BanError`].
+    pub async fn ban(&self, peer: PeerId, time: Duration) -> Result<(), BanError> {
+        let (reply, banned) = oneshot::channel();
+        self.command(Command::Ban(peer, time.min(LONGEST), reply)).await.map_err(|Stopped| BanError::Stopped)?;
+        banned.await.unwrap_or(Err(BanError::Stopped))
+    }
+
+    /// Lifts a ban; the peer's score begins anew. Whether there was one.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn unban(&self, peer: PeerId) -> Result<bool, Stopped> {
+        let (reply, unbanned) = oneshot::channel();
+        self.command(Command::Unban(peer, reply)).await?;
+        unbanned.await.map_err(|_| Stopped)
+    }
+
+    /// What the next run should be given: [`crate::Discovery::known`] and [`crate::Config::banned`].
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn remembered(&self) -> Result<Remembered, Stopped> {
+        let (reply, remembered) = oneshot::channel();
+        self.command(Command::Remembered(reply)).await?;
+        remembered.await.map_err(|_| Stopped)
     }
 
     /// Number of ready peers.

@@ -6,7 +6,8 @@
 //! - **Exchanges**: one stream per request, items one by one, paced by whoever reads ([`Exchange`]).
 //! - **Peers**: a peer is ready when statuses were exchanged and the chain is the same ([`Event::PeerReady`]); offences
 //!   cost it score, in the end the connection, and a ban ([`Offence`], [`ScoreRules`]). Trusted peers are only reported.
-//!   What is known of peers is in memory: [`PeerInfo`] tells bans, [`Config::banned`] takes them up in the next run.
+//! - **Discovery**: as many peers as wanted ([`Discovery`]), found through boot nodes, Kademlia, and what peers tell.
+//!   What is known of peers is in memory: [`Handle::remembered`] tells what the next run should be given.
 //! - **Announcements**: decided values by gossip, passed on only when the node has judged them.
 //! - **Limits**: everything that a peer can make this node do is bounded ([`Limits`], [`Timeouts`]).
 //!
@@ -14,6 +15,7 @@
 //! stores nothing.
 
 mod config;
+mod discovery;
 mod error;
 mod events;
 mod exchange;
@@ -30,9 +32,9 @@ mod service;
 mod streams;
 mod transport;
 
-pub use config::{Agent, Ban, Config, Dialing};
+pub use config::{Agent, Ban, Config, Dialing, Discovery, KnownPeer, Mdns, Redial, Remembered, Walks};
 pub use error::{
-    AnnounceError, DialError, ExchangeError, Fault, RequestError, ServiceError, Stall, StartError, Stopped,
+    AnnounceError, BanError, DialError, ExchangeError, Fault, RequestError, ServiceError, Stall, StartError, Stopped,
 };
 pub use events::{AnnouncementId, Event, Events, GoneReason};
 pub use exchange::Exchange;

@@ -351,7 +351,7 @@ impl Timeouts {
 }
 
 /// Longest time that may be configured: a year. Clocks must be able to add it.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Checks a configured duration.
 pub(crate) fn check_time(name: &'static str, value: Duration) -> Result<(), LimitsError> {

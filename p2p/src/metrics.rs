@@ -83,6 +83,11 @@ struct Inner {
     announcements: Family<Kind, Counter>,
     peers_ready: Gauge,
     peers_banned: Gauge,
+    dials: Family<Kind, Counter>,
+    failed_dials: Family<Kind, Counter>,
+    candidates: Gauge,
+    walks: Counter,
+    rotations: Counter,
 }
 
 /// 0.1 ms to 100 s.
@@ -100,6 +105,14 @@ impl Inner {
         );
         registry.register("limiter_waiting", "Requests and chunks that wait for a bucket now", self.waiting.clone());
         registry.register("denials", "Streams and connections that were refused, by reason", self.denials.clone());
+    }
+
+    fn register_discovery(&self, registry: &mut Registry) {
+        registry.register("dials", "Dials begun, by what they are for", self.dials.clone());
+        registry.register("failed_dials", "Dials that led nowhere, by what they were for", self.failed_dials.clone());
+        registry.register("candidates", "Peers in the address book", self.candidates.clone());
+        registry.register("kad_walks", "Walks of Kademlia in search of peers", self.walks.clone());
+        registry.register("rotations", "Peers of no use that were asked to make place", self.rotations.clone());
     }
 }
 
@@ -120,6 +133,11 @@ impl Metrics {
             announcements: Family::default(),
             peers_ready: Gauge::default(),
             peers_banned: Gauge::default(),
+            dials: Family::default(),
+            failed_dials: Family::default(),
+            candidates: Gauge::default(),
+            walks: Counter::default(),
+            rotations: Counter::default(),
         };
         let registry = registry.sub_registry_with_prefix("lapis_p2p");
         registry.register("exchanges", "Exchanges that ended, by outcome", inner.exchanges.clone());
@@ -138,7 +156,28 @@ impl Metrics {
         registry.register("announcements", "Announcements, by what became of them", inner.announcements.clone());
         registry.register("peers_ready", "Peers that exchanged statuses", inner.peers_ready.clone());
         registry.register("peers_banned", "Peers that are banned", inner.peers_banned.clone());
+        inner.register_discovery(registry);
         Self(Arc::new(inner))
+    }
+
+    pub(crate) fn dial(&self, purpose: &'static str) {
+        self.0.dials.get_or_create(&Kind { kind: purpose }).inc();
+    }
+
+    pub(crate) fn dial_failed(&self, purpose: &'static str) {
+        self.0.failed_dials.get_or_create(&Kind { kind: purpose }).inc();
+    }
+
+    pub(crate) fn candidates(&self, count: usize) {
+        self.0.candidates.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn walk(&self) {
+        self.0.walks.inc();
+    }
+
+    pub(crate) fn rotation(&self) {
+        self.0.rotations.inc();
     }
 
     pub(crate) fn waited(&self, bucket: &'static str, time: Duration) {

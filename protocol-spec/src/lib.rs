@@ -9,6 +9,7 @@
 //! bytes --framing--> chunk --SSZ--> container --matching--> Matched<T> --proof--> Verified<T>
 //! ```
 
+pub mod announcement;
 pub mod archive;
 pub mod blob;
 pub mod bytes;

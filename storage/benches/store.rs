@@ -1,8 +1,12 @@
 //! Costs of the store, in bytes of blobs per second where there are any.
 //!
 //! `insert` stores verified heights, one durable transaction for each group of heights, beside a plain file that is
-//! written and synced as often. `read` gives sidecars in pieces, as serving does, with their checksums verified.
-//! `promote` decides a value of 1024 blobs that is held as undecided. `prune` deletes heights of six blobs.
+//! written and synced as often. `read` gives all sidecars in pieces, as serving does, with their checksums verified, from
+//! a store that has just been opened, beside a plain file; both are in the system's cache or not. `check` is what
+//! verifying a checksum takes of reading a blob. `promote` decides a value of 1024 blobs that is held as undecided.
+//! `prune` deletes heights.
+//!
+//! `README.md` beside this has a table of what came out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 #![allow(missing_docs, reason = "criterion's macros")]
 
@@ -11,7 +15,9 @@ mod fixture;
 
 use std::{
     hint::black_box,
-    io::Write,
+    io::{Read, Write},
+    path::Path,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -19,6 +25,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use fixture::{Bench, Chain, Proposal, at};
 use lapis_protocol_spec::{BlobSidecar, DecidedValue, PayloadEnvelope, Verified};
 use lapis_storage::{Batch, PruneOptions};
+use xxhash_rust::xxh3::Xxh3;
 
 const BLOB: u64 = 131_072;
 
@@ -65,11 +72,11 @@ impl Verifieds {
 fn insert(c: &mut Criterion) {
     let mut group = c.benchmark_group("insert");
     group.sample_size(10);
-    for (heights, blobs) in [(64, 6), (1, 1024)] {
+    for (heights, blobs, groups) in [(64, 6, [6, 60]), (1, 1024, [64, 1024])] {
         let data = Verifieds::new(heights, blobs);
         group.throughput(Throughput::Bytes(data.bytes()));
-        for per_transaction in if heights == 1 { vec![1] } else { vec![1, 10] } {
-            let name = format!("{heights}x{blobs}, {per_transaction} heights a transaction");
+        for per_transaction in groups {
+            let name = format!("{heights}x{blobs}, {per_transaction} blobs a transaction");
             group.bench_function(BenchmarkId::new("store", &name), |b| {
                 b.iter_custom(|times| (0..times).map(|_| time_insert(&data, per_transaction)).sum());
             });
@@ -83,8 +90,10 @@ fn insert(c: &mut Criterion) {
 fn time_insert(data: &Verifieds, group: usize) -> Duration {
     let bench = Bench::new();
     bench.store.mark_decided(&data.decided).unwrap();
-    let heights = data.decided.len();
-    let batches: Vec<Batch> = (0..heights).step_by(group).map(|i| data.batch(i..(i + group).min(heights))).collect();
+    bench.store.insert(Batch { payloads: data.payloads.clone(), ..Batch::default() }).unwrap();
+    let blobs = data.blobs.concat();
+    let batches: Vec<Batch> =
+        blobs.chunks(group).map(|blobs| Batch { blobs: blobs.to_vec(), ..Batch::default() }).collect();
     let start = Instant::now();
     for batch in batches {
         bench.store.insert(batch).unwrap();
@@ -94,9 +103,10 @@ fn time_insert(data: &Verifieds, group: usize) -> Duration {
 
 fn time_file(data: &Verifieds, group: usize) -> Duration {
     let mut file = tempfile::tempfile().unwrap();
+    let blobs: Vec<_> = data.blobs.iter().flatten().collect();
     let start = Instant::now();
-    for heights in data.blobs.chunks(group) {
-        for blob in heights.iter().flatten() {
+    for blobs in blobs.chunks(group) {
+        for blob in blobs {
             file.write_all(blob.blob.as_array()).unwrap();
         }
         file.sync_data().unwrap();
@@ -104,25 +114,121 @@ fn time_file(data: &Verifieds, group: usize) -> Duration {
     start.elapsed()
 }
 
+/// Everything that is read, in order, beside a plain file with the same bytes.
 fn read(c: &mut Criterion) {
     let mut group = c.benchmark_group("read");
-    for (heights, blobs) in [(64, 6), (1, 512)] {
+    group.sample_size(20);
+    for (heights, blobs) in [(64, 6), (1, 1024)] {
         let data = Verifieds::new(heights, blobs);
-        let bench = data.store(4);
+        let mut stored = Stored::new(&data);
         group.throughput(Throughput::Bytes(data.bytes()));
-        let mut out = Vec::with_capacity(BlobSidecar::BYTES);
-        group.bench_function(format!("sidecars of {heights}x{blobs}"), |b| {
-            b.iter(|| {
-                let reader = bench.store.reader().unwrap();
-                for (height, index) in (1..=heights).flat_map(|height| (0..blobs).map(move |index| (height, index))) {
-                    out.clear();
-                    let copy = |pieces: &[&[u8]]| pieces.iter().for_each(|piece| out.extend_from_slice(piece));
-                    reader.with_sidecar(height, index, copy).unwrap().unwrap();
-                    black_box(&out);
-                }
+        for cache in [Cache::Warm, Cache::Cold] {
+            let name = format!("{heights}x{blobs}, {cache:?}");
+            group.bench_function(BenchmarkId::new("store", &name), |b| {
+                b.iter_custom(|times| (0..times).map(|_| stored.time_store(cache, heights, blobs)).sum());
             });
-        });
+            group.bench_function(BenchmarkId::new("file", &name), |b| {
+                b.iter_custom(|times| (0..times).map(|_| stored.time_file(cache)).sum());
+            });
+        }
     }
+    group.finish();
+}
+
+/// Where data is when it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cache {
+    /// In the system's memory, not in the database's.
+    Warm,
+    /// On the disk alone.
+    Cold,
+}
+
+/// A closed store, and a file with the same blobs.
+struct Stored {
+    bench: Option<Bench>,
+    file: tempfile::NamedTempFile,
+    out: Vec<u8>,
+}
+
+impl Stored {
+    fn new(data: &Verifieds) -> Self {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        data.blobs.iter().flatten().for_each(|blob| file.write_all(blob.blob.as_array()).unwrap());
+        file.as_file().sync_all().unwrap();
+        let group = if data.decided.len() == 1 { 1 } else { 4 };
+        Self { bench: Some(data.store(group)), file, out: Vec::with_capacity(BlobSidecar::BYTES) }
+    }
+
+    fn time_store(&mut self, cache: Cache, heights: u64, blobs: u64) -> Duration {
+        let bench = self.bench.take().unwrap().reopen_after(|path| cache.prepare(path));
+        let start = Instant::now();
+        let reader = bench.store.reader().unwrap();
+        for (height, index) in (1..=heights).flat_map(|height| (0..blobs).map(move |index| (height, index))) {
+            self.out.clear();
+            let copy = |pieces: &[&[u8]]| pieces.iter().for_each(|piece| self.out.extend_from_slice(piece));
+            reader.with_sidecar(height, index, copy).unwrap().unwrap();
+            black_box(&self.out);
+        }
+        let took = start.elapsed();
+        drop(reader);
+        self.bench = Some(bench);
+        took
+    }
+
+    fn time_file(&mut self, cache: Cache) -> Duration {
+        cache.prepare(self.file.path());
+        let mut file = std::fs::File::open(self.file.path()).unwrap();
+        self.out.resize(usize::try_from(BLOB).unwrap(), 0);
+        let start = Instant::now();
+        while file.read_exact(&mut self.out).is_ok() {
+            black_box(&self.out);
+        }
+        start.elapsed()
+    }
+}
+
+impl Cache {
+    fn prepare(self, path: &Path) {
+        match self {
+            Self::Warm => drop(std::fs::read(path).unwrap()),
+            // Asks the system to forget what it has of the file.
+            Self::Cold => {
+                let mut of = std::ffi::OsString::from("of=");
+                of.push(path);
+                let dd =
+                    Command::new("dd").arg(of).args(["oflag=nocache", "conv=notrunc,fdatasync", "count=0"]).output();
+                assert!(dd.unwrap().status.success());
+            }
+        }
+    }
+}
+
+/// What the check of a blob adds to reading it: a hash over its pieces, as they lie in the database's pages.
+fn check(c: &mut Criterion) {
+    let mut group = c.benchmark_group("check");
+    let data = Verifieds::new(8, 6);
+    let bench = data.store(4);
+    let reader = bench.store.reader().unwrap();
+    group.throughput(Throughput::Bytes(BLOB));
+    let mut index = 0;
+    group.bench_function("read a blob, checked, from the database's cache", |b| {
+        b.iter(|| {
+            index = (index + 1) % 48;
+            reader.with_sidecar(1 + index / 6, index % 6, |pieces| black_box(pieces.len())).unwrap()
+        });
+    });
+    let blobs: Vec<_> = data.blobs.iter().flatten().map(|blob| blob.blob.as_array()).collect();
+    let mut at = 0;
+    group.bench_function("hash a blob", |b| {
+        b.iter(|| {
+            at = (at + 1) % blobs.len();
+            let mut hasher = Xxh3::with_seed(7);
+            blobs[at].chunks(65_500).for_each(|piece| hasher.update(piece));
+            black_box(hasher.digest())
+        });
+    });
+    group.finish();
 }
 
 fn promote(c: &mut Criterion) {
@@ -147,21 +253,23 @@ fn promote(c: &mut Criterion) {
 fn prune(c: &mut Criterion) {
     let mut group = c.benchmark_group("prune");
     group.sample_size(10);
-    let data = Verifieds::new(64, 6);
-    group.throughput(Throughput::Bytes(data.bytes()));
-    group.bench_function("64x6", |b| {
-        b.iter_custom(|times| {
-            let one = |_| {
-                let bench = data.store(10);
-                bench.import_all();
-                let start = Instant::now();
-                while !bench.store.prune_below(65, PruneOptions::default()).unwrap().done {}
-                start.elapsed()
-            };
-            (0..times).map(one).sum()
+    for (heights, blobs) in [(64, 6), (2, 1024)] {
+        let data = Verifieds::new(heights, blobs);
+        group.throughput(Throughput::Bytes(data.bytes()));
+        group.bench_function(format!("{heights}x{blobs}"), |b| {
+            b.iter_custom(|times| {
+                let one = |_| {
+                    let bench = data.store(10);
+                    bench.import_all();
+                    let start = Instant::now();
+                    while !bench.store.prune_below(heights + 1, PruneOptions::default()).unwrap().done {}
+                    start.elapsed()
+                };
+                (0..times).map(one).sum()
+            });
         });
-    });
+    }
 }
 
-criterion_group!(benches, insert, read, promote, prune);
+criterion_group!(benches, insert, read, check, promote, prune);
 criterion_main!(benches);

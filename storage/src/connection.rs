@@ -10,10 +10,10 @@ use std::sync::{
 };
 
 use lapis_protocol_spec::Genesis;
-use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
+use redb::{Database, ReadTransaction, ReadableDatabase, StorageBackend, WriteTransaction};
 
 use crate::{
-    Fate, OpenError, StoreConfig, StoreError,
+    Fate, OpenError, StoreConfig, StoreError, creation,
     error::{Damage, guarded},
     medium::{Medium, Watched},
     open,
@@ -96,6 +96,20 @@ impl Connection {
         Ok(found)
     }
 
+    /// Closes the database, runs `body` on what it lies on, and opens the database again, whatever came of that. The caller
+    /// is the only writer and has no transaction open. Snapshots end.
+    pub(crate) fn while_closed<T>(
+        &self,
+        body: impl FnOnce(Box<dyn StorageBackend>) -> Result<T, StoreError>,
+    ) -> Result<(Result<T, StoreError>, Found), OpenError> {
+        let mut slot = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+        drop(slot.take());
+        let result = self.medium.open().map_err(StoreError::from).and_then(body);
+        let (opened, found) = Opened::new(&*self.medium, &self.genesis, self.cache_bytes)?;
+        *slot = Some(opened);
+        Ok((result, found))
+    }
+
     /// Runs `body` on the database while nobody else can begin anything. The caller is the only writer, has no transaction
     /// open, and has seen to it that the database is open.
     pub(crate) fn exclusively<T>(
@@ -118,6 +132,7 @@ impl Opened {
     fn new(medium: &dyn Medium, genesis: &Genesis, cache_bytes: usize) -> Result<(Self, Found), OpenError> {
         let broken = Arc::new(AtomicBool::new(false));
         let backend = Watched::new(medium.open()?, broken.clone());
+        creation::undo_unfinished(&backend)?;
         let open::Opened { database, state, mended } = guarded(|| open::open(backend, genesis, cache_bytes))?;
         Ok((Self { database, broken }, Found { state, mended }))
     }

@@ -25,6 +25,7 @@
 mod check;
 mod config;
 mod connection;
+mod creation;
 mod damage;
 mod decide;
 mod error;
@@ -35,6 +36,7 @@ mod migrate;
 mod missing;
 mod open;
 mod orphans;
+mod overlay;
 mod pieces;
 mod ranges;
 mod read;

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU64, ops::Range};
 
-use lapis_protocol_spec::{Height, Value};
+use lapis_protocol_spec::{Height, HeightRanges, Value};
 use redb::ReadableTable;
 
 use crate::{
@@ -63,7 +63,7 @@ impl Default for PruneOptions {
             kind: PruneKind::Blobs,
             allow: PruneAllow::Imported,
             max_heights: NonZeroU64::new(64).unwrap_or(NonZeroU64::MIN),
-            max_blobs: NonZeroU64::new(512).unwrap_or(NonZeroU64::MIN),
+            max_blobs: NonZeroU64::new(128).unwrap_or(NonZeroU64::MIN),
         }
     }
 }
@@ -127,6 +127,19 @@ impl Store {
         let mut rest = heights;
         while !self.committed().archived.missing(rest.clone()).is_empty() {
             rest.start = self.write(Safe::Durable, |writer| writer.archive_some(rest.clone()))?;
+        }
+        Ok(self.watermarks())
+    }
+
+    /// Takes the note back that `heights` are archived, as far as their blobs are still held: what lay elsewhere is not
+    /// there any more. Durable, in transactions of bounded size like [`Store::mark_archived`].
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store fails.
+    pub fn forget_archived(&self, heights: Range<Height>) -> Result<Watermarks, StoreError> {
+        let mut rest = heights;
+        while rest.start < rest.end {
+            rest.start = self.write(Safe::Durable, |writer| writer.forget_some(rest.clone()))?;
         }
         Ok(self.watermarks())
     }
@@ -217,18 +230,42 @@ impl Writer<'_> {
     /// Notes as many of `heights` as fit into one transaction, from the lowest on; returns the first that is left.
     fn archive_some(&mut self, heights: Range<Height>) -> Result<Height, StoreError> {
         self.state.check_archivable(&heights)?;
-        let mut blobs = 0;
-        for (noted, height) in self.state.archived.missing(heights.clone()).iter().flatten().enumerate() {
-            if noted >= MAX_ARCHIVED_HEIGHTS || blobs >= MAX_ARCHIVED_BLOBS {
-                return Ok(height);
-            }
-            blobs += self.archive(height)?;
-        }
-        Ok(heights.end)
+        let wanted = self.state.archived.missing(heights.clone());
+        self.change_archived(&wanted, heights.end, HeightRanges::insert_one)
     }
 
-    /// Notes that `height` is archived; returns how many blobs it has.
-    fn archive(&mut self, height: Height) -> Result<usize, StoreError> {
+    /// The opposite of [`Writer::archive_some`], for what is not given up.
+    fn forget_some(&mut self, heights: Range<Height>) -> Result<Height, StoreError> {
+        let floor = self.state.chain.blob_floor;
+        let within = heights.start.max(floor)..heights.end.max(floor);
+        let noted = self.state.archived.missing(within.clone()).missing(within);
+        self.change_archived(&noted, heights.end, HeightRanges::remove_one)
+    }
+
+    /// Changes the set of archived heights at `heights`, as many as fit into one transaction; returns the first that is
+    /// left, or `end`.
+    fn change_archived(
+        &mut self,
+        heights: &HeightRanges,
+        end: Height,
+        change: fn(&mut HeightRanges, Height),
+    ) -> Result<Height, StoreError> {
+        let mut blobs = 0;
+        for (changed, height) in heights.iter().flatten().enumerate() {
+            if changed >= MAX_ARCHIVED_HEIGHTS || blobs >= MAX_ARCHIVED_BLOBS {
+                return Ok(height);
+            }
+            blobs += self.change_archived_at(height, change)?;
+        }
+        Ok(end)
+    }
+
+    /// Changes the set at `height`, and the tallies with it; returns how many blobs the height has.
+    fn change_archived_at(
+        &mut self,
+        height: Height,
+        change: fn(&mut HeightRanges, Height),
+    ) -> Result<usize, StoreError> {
         let (number, value) = self.decided_at(height)?;
         let hashes = distinct_hashes(&value);
         let blobs = hashes.len();
@@ -239,13 +276,15 @@ impl Writer<'_> {
             }
         }
         let payload = pieces::payload_row(&self.tables, number, height)?;
-        self.state.archived.insert_one(height);
+        let payload_before = self.payload_phase(height);
+        change(&mut self.state.archived, height);
         for (hash, before) in held {
             let after = self.blob_phase(&hash)?;
             self.state.chain.tallies.blobs.shift(before, after, BLOB_BYTES);
         }
         if let Some(payload) = payload {
-            self.state.chain.tallies.payloads.shift(Some(Phase::Decided), Some(Phase::Archived), payload.size);
+            let (before, after) = (Some(payload_before), Some(self.payload_phase(height)));
+            self.state.chain.tallies.payloads.shift(before, after, payload.size);
         }
         Ok(blobs)
     }

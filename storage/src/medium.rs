@@ -1,7 +1,7 @@
 //! What a store lies on: opened once at the start and again after a failure.
 
 use std::{
-    fmt::Debug,
+    fmt::{self, Debug, Display},
     fs::{File, Metadata, OpenOptions},
     io,
     ops::Bound,
@@ -16,14 +16,20 @@ use redb::{BackendError, StorageBackend, backends::FileBackend};
 
 use crate::OpenError;
 
-/// What a store lies on. The usual one is a file, [`DiskFile`]; tests bring disks that fail and lose writes.
-pub trait Medium: Debug + Send + Sync + 'static {
+/// What a store lies on, and how it is called in messages. The usual one is a file, [`DiskFile`]; tests bring disks that
+/// fail and lose writes.
+pub trait Medium: Debug + Display + Send + Sync + 'static {
     /// Opens it, creating it empty if there is nothing yet. Called again after each failure of the one before, which is
     /// closed by then.
     ///
     /// # Errors
     /// [`OpenError`] if it cannot be opened; the store is as unusable as before, and asks again with the next call.
     fn open(&self) -> Result<Box<dyn StorageBackend>, OpenError>;
+
+    /// Whether there is a store, or something else, to open. If not, opening creates it.
+    fn exists(&self) -> bool {
+        self.size().is_ok()
+    }
 
     /// The room that it takes.
     ///
@@ -51,6 +57,12 @@ impl DiskFile {
     /// The file at `path`, which need not exist.
     pub fn new(path: &Path) -> Self {
         Self { path: path.to_owned() }
+    }
+}
+
+impl Display for DiskFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(&self.path.display(), f)
     }
 }
 

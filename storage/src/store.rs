@@ -7,7 +7,7 @@ use std::{
 };
 
 use lapis_protocol_spec::{Bytes32, ChainLink, Genesis, Height, HeightRanges, ValidatorSet, decode, encode};
-use redb::{Database, Durability, ReadTransaction, ReadableTable, WriteTransaction};
+use redb::{Database, Durability, ReadTransaction, ReadableTable, StorageBackend, WriteTransaction};
 
 use crate::{
     Conflict, Fate, OpenError, Reader, StoreConfig, StoreError, StoreStats, TableName, Watermarks,
@@ -91,7 +91,7 @@ impl Store {
     /// schema or what is missing has to be found again, because rows that say so are damaged: then it visits all heights.
     ///
     /// A set of heights with a damaged row is mended at once: gaps are told from other rows, and that heights are
-    /// archived is forgotten. [`Store::verify`] and [`Store::repair`] report it when they are called next.
+    /// archived is forgotten. [`Store::take_mended`] says so.
     ///
     /// # Errors
     /// [`OpenError`], one line each; nothing on disk has changed then.
@@ -255,8 +255,9 @@ impl Store {
         known.extend(mended.into_iter().take(room));
     }
 
-    /// Damaged rows that opening has dealt with since this was asked last.
-    pub(crate) fn take_mended(&self) -> Vec<(Damage, Fate)> {
+    /// Damaged rows that opening, the first time or again, has dealt with, and how. Each is told once, here or by
+    /// [`Store::verify`] and [`Store::repair`].
+    pub fn take_mended(&self) -> Vec<(Damage, Fate)> {
         std::mem::take(&mut *self.inner.mended.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -303,6 +304,21 @@ impl Store {
         self.reopen_as_writer(&mut eventual)?;
         let result = guarded(|| self.inner.connection.exclusively(body));
         self.after(&mut eventual, result)
+    }
+
+    /// Makes everything durable, closes the database, gives what it lies on to `body`, with the size of a cache, and opens
+    /// it again. Snapshots end.
+    pub(crate) fn while_closed<T>(
+        &self,
+        body: impl FnOnce(Box<dyn StorageBackend>, usize) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let mut eventual = self.writer();
+        let flushed = guarded(|| self.transact(&mut eventual, Safe::Durable, |_| Ok(())));
+        self.after(&mut eventual, flushed)?;
+        let (result, found) =
+            self.inner.connection.while_closed(|backend| body(backend, self.inner.config.cache_bytes))?;
+        self.take_over(found);
+        result
     }
 
     /// Sees to it that a database which failed is opened again.

@@ -1,9 +1,9 @@
 //! What an operator asks of a whole store: what its tables take, whether its pages are as they were written, and its
 //! file cut to what it needs.
 
-use redb::{ReadableTableMetadata, TableStats};
+use redb::{Database, ReadableTableMetadata, TableStats};
 
-use crate::{Conflict, OpenError, Store, StoreError, tables::ReadTables};
+use crate::{Conflict, OpenError, Store, StoreError, error::guarded, overlay::Overlay, tables::ReadTables};
 
 /// How closely [`Store::tables`] looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,19 +69,27 @@ impl Store {
         ReadTables::open(&self.begin_read()?)?.sizes(detail)
     }
 
-    /// Verifies the checksum of every page of the database, and mends what can be told from the rest; `false` if there
-    /// was something to mend. Reads the whole file; nothing else is done meanwhile.
+    /// Whether every page of the database has the checksum that the page above it says, and the free ones are known.
+    /// Changes nothing on the disk. Reads the whole file; nothing else is done meanwhile, and all snapshots end.
     ///
-    /// Rows have checksums of their own, see [`Store::verify`]; this one is about the trees that hold them.
+    /// Rows have checksums of their own, and [`Store::repair`] mends them, by which their pages are written anew; this is
+    /// about the trees that hold them. redb's own check is not run on the file: it takes the last transaction back if one
+    /// page of it is damaged, which would lose what was acknowledged for a single row that can be fetched again.
     ///
     /// # Errors
-    /// [`Conflict::InUse`] while there are snapshots; [`StoreError::Fatal`] if the trees are beyond mending.
+    /// [`StoreError`] if the disk fails.
     pub fn verify_pages(&self) -> Result<bool, StoreError> {
-        self.exclusively(|database| {
-            database.check_integrity().map_err(|error| match error {
-                redb::DatabaseError::TransactionInProgress => Conflict::InUse.into(),
-                error => OpenError::from(error).into(),
-            })
+        self.while_closed(|backend, cache_bytes| {
+            let overlay = Overlay::new(backend)?;
+            let checked = guarded(|| {
+                let database = Database::builder().set_cache_size(cache_bytes).create_with_backend(overlay);
+                let checked = database.and_then(|mut database| database.check_integrity());
+                checked.map_err(|error| OpenError::from(error).into())
+            });
+            match checked {
+                Err(StoreError::Fatal(error)) if matches!(*error, redb::Error::Corrupted(_)) => Ok(false),
+                checked => checked,
+            }
         })
     }
 

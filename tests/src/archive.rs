@@ -25,6 +25,8 @@ pub enum ArchiveDisorder {
     Empty,
     /// It cannot be reached.
     Unreachable,
+    /// It never answers.
+    Silent,
 }
 
 /// What was asked of an archive: heights, by kind of data, in the order of the calls.
@@ -93,6 +95,14 @@ impl MemoryArchive {
 
     fn note(&self, note: impl FnOnce(&mut ArchiveLog)) {
         self.log.send_modify(note);
+    }
+
+    /// Never returns if that is its disorder.
+    async fn answer(&self) {
+        if matches!(self.disorder, Some(ArchiveDisorder::Silent)) {
+            self.note(|log| log.disorders += 1);
+            std::future::pending().await
+        }
     }
 
     /// Whether `height` can be given.
@@ -185,14 +195,26 @@ impl Archive for MemoryArchive {
     }
 
     fn values(&self, heights: Range<Height>, _: u64) -> BoxFuture<'_, Result<Vec<ArchivedValue>, ArchiveFault>> {
-        async move { self.values_now(heights) }.boxed()
+        async move {
+            self.answer().await;
+            self.values_now(heights)
+        }
+        .boxed()
     }
 
-    fn payload(&self, height: Height) -> BoxFuture<'_, Result<PayloadEnvelope, ArchiveFault>> {
-        async move { self.payload_now(height) }.boxed()
+    fn payload(&self, height: Height, _: usize) -> BoxFuture<'_, Result<PayloadEnvelope, ArchiveFault>> {
+        async move {
+            self.answer().await;
+            self.payload_now(height)
+        }
+        .boxed()
     }
 
     fn sidecars(&self, height: Height, indices: Vec<u64>) -> BoxFuture<'_, Result<Vec<BlobSidecar>, ArchiveFault>> {
-        async move { self.sidecars_now(height, indices) }.boxed()
+        async move {
+            self.answer().await;
+            self.sidecars_now(height, indices)
+        }
+        .boxed()
     }
 }

@@ -9,12 +9,15 @@ use lapis_node::{
     sync::archive::Archive,
 };
 use lapis_protocol_spec::{BlobSidecar, Height};
-use lapis_storage::{Store, StoreConfig};
+use lapis_storage::{DiskFile, Medium, Store, StoreConfig};
 use libp2p::{Multiaddr, identity::Keypair};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::{TestChain, TestNode, kzg};
+use crate::{SmallDisk, TestChain, TestNode, kzg};
+
+/// Name of the store's file.
+const STORE: &str = "store.redb";
 
 /// Where a node lives. Starting and stopping goes back and forth between this and [`TestNode`].
 #[derive(Debug)]
@@ -22,6 +25,8 @@ pub struct Home {
     dir: TempDir,
     keypair: Keypair,
     chain: Arc<TestChain>,
+    /// Where the store is.
+    medium: Arc<dyn Medium>,
 }
 
 /// How a node is started.
@@ -36,11 +41,12 @@ pub struct Setup {
 }
 
 impl Default for Setup {
-    /// Follows peers; listens on the loopback interface alone, on a port that the system chooses; no HTTP; rate limits
-    /// that a network of one machine does not reach.
+    /// Follows peers, and looks for no others; listens on the loopback interface alone, on a port that the system
+    /// chooses; no HTTP; rate limits that a network of one machine does not reach.
     fn default() -> Self {
         let mut config = Config::default();
         config.network.listen = vec!["/ip4/127.0.0.1/tcp/0".parse().unwrap()];
+        config.network.target_peers = 0;
         config.http.enabled = false;
         let limits = &mut config.limits;
         limits.serve_bytes_per_peer = ByteSize::gib(1);
@@ -90,7 +96,16 @@ impl Setup {
 impl Home {
     /// An empty directory and a new key.
     pub fn new(chain: &Arc<TestChain>) -> Self {
-        Self { dir: TempDir::new().unwrap(), keypair: Keypair::generate_ed25519(), chain: Arc::clone(chain) }
+        let dir = TempDir::new().unwrap();
+        let medium = Arc::new(DiskFile::new(&dir.path().join(STORE)));
+        Self { dir, keypair: Keypair::generate_ed25519(), chain: Arc::clone(chain), medium }
+    }
+
+    /// The same with a store on a disk that fills up when it is told to.
+    pub fn on_small_disk(chain: &Arc<TestChain>) -> (Self, SmallDisk) {
+        let home = Self::new(chain);
+        let disk = SmallDisk::new(&home.store_path());
+        (Self { medium: Arc::new(disk.clone()), ..home }, disk)
     }
 
     /// A directory whose store holds `blocks`, the first ones of the chain, whole.
@@ -112,7 +127,7 @@ impl Home {
 
     /// The store, open; to be dropped before the node starts.
     pub fn store(&self) -> Store {
-        Store::open(&self.store_path(), self.chain.spec().genesis(), StoreConfig::default()).unwrap()
+        Store::open_on(Arc::clone(&self.medium), self.chain.spec().genesis(), StoreConfig::default()).unwrap()
     }
 
     /// Flips a bit of `blob` in the store's file, as a failing disk does.
@@ -137,7 +152,7 @@ impl Home {
     }
 
     fn store_path(&self) -> PathBuf {
-        self.dir.path().join("store.redb")
+        self.dir.path().join(STORE)
     }
 
     /// Starts the node.
@@ -147,7 +162,8 @@ impl Home {
             config: setup.config,
             chain: self.chain.chain(),
             keypair: self.keypair.clone(),
-            store_path: self.store_path(),
+            store: Arc::clone(&self.medium),
+            peers_path: self.dir.path().join("peers.json"),
             kzg: kzg(),
             source: setup.source,
             archives: setup.archives,

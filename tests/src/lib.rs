@@ -20,7 +20,9 @@
 mod archive;
 mod chain;
 mod compare;
+mod disk;
 mod home;
+pub mod kills;
 mod node;
 pub mod peer;
 mod program;
@@ -34,6 +36,7 @@ pub use self::{
     archive::{ArchiveDisorder, ArchiveLog, MemoryArchive},
     chain::{TestChain, kzg},
     compare::{assert_holds, held_blobs},
+    disk::SmallDisk,
     home::{Home, Setup},
     node::TestNode,
     peer::{ScriptedPeer, fault::Fault},

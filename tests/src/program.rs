@@ -3,18 +3,23 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
+    net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command, Output, Stdio},
     sync::LazyLock,
     time::SystemTime,
 };
 
-use lapis_node::{data_dir::DataDir, genesis_file};
+use lapis_node::{data_dir::DataDir, genesis_file, status::NodeStatus};
 use lapis_storage::{Store, StoreConfig};
 use libp2p::Multiaddr;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::{mpsc, oneshot, watch},
+};
 
 use crate::{TestChain, patiently};
 
@@ -38,6 +43,8 @@ pub struct Process {
     child: Child,
     log: mpsc::Receiver<Value>,
     ended: oneshot::Receiver<()>,
+    /// Where it answers HTTP.
+    http: Option<SocketAddr>,
 }
 
 impl Program {
@@ -66,8 +73,19 @@ impl Program {
         }
         command.env("LAPIS_LOG__FORMAT", "json").envs(settings.iter().copied()).stderr(Stdio::piped());
         let mut process = Process::spawn(command);
-        process.says("node started").await;
+        let started = process.says("node started").await;
+        process.http = started["http"].as_str().and_then(|address| address.parse().ok());
         process
+    }
+
+    /// `lapis verify`, while it does not run.
+    pub fn verify(&self) -> Output {
+        command(&["verify"], &self.node_dir()).stdout(Stdio::piped()).output().unwrap()
+    }
+
+    /// The store's file.
+    pub fn store_path(&self) -> PathBuf {
+        self.node_dir().join("store.redb")
     }
 
     /// Its store, while it does not run.
@@ -91,23 +109,37 @@ impl Process {
             }
             let _ = end.send(());
         });
-        Self { child, log, ended }
+        Self { child, log, ended, http: None }
     }
 
-    /// Waits for this message in its log.
-    pub async fn says(&mut self, message: &str) {
+    /// Waits for this message in its log, and returns the event.
+    pub async fn says(&mut self, message: &str) -> Value {
         let mut seen = Vec::new();
         let said = async {
             while let Some(event) = self.log.recv().await {
                 if event["message"] == message {
-                    return true;
+                    return Some(event);
                 }
                 seen.push(event);
             }
-            false
+            None
         };
         let said = patiently(message, said).await;
-        assert!(said, "the process ended without {message:?}: {seen:#?}");
+        said.unwrap_or_else(|| panic!("the process ended without {message:?}: {seen:#?}"))
+    }
+
+    /// What it answers to `GET /status`, asked again and again until it is killed; `None` before the first answer.
+    pub fn statuses(&self) -> watch::Receiver<Option<NodeStatus>> {
+        let (sender, receiver) = watch::channel(None);
+        let http = self.http.expect("the process has started");
+        tokio::spawn(async move {
+            while let Some(status) = status(http).await {
+                if sender.send(Some(status)).is_err() {
+                    return;
+                }
+            }
+        });
+        receiver
     }
 
     /// SIGKILL, and waits until nothing is left of it.
@@ -134,6 +166,16 @@ impl Drop for Process {
     }
 }
 
+/// `GET /status`; `None` once the process has been killed.
+async fn status(http: SocketAddr) -> Option<NodeStatus> {
+    let mut stream = TcpStream::connect(http).await.ok()?;
+    stream.write_all(b"GET /status HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n").await.ok()?;
+    let mut answer = String::new();
+    patiently("an answer over HTTP", stream.read_to_string(&mut answer)).await.ok()?;
+    let body = answer.split_once("\r\n\r\n")?.1;
+    (!body.is_empty()).then(|| serde_json::from_str(body).ok()).flatten()
+}
+
 fn command(words: &[&str], dir: &Path) -> Command {
     let mut command = Command::new(&*PATH);
     for (name, _) in std::env::vars_os() {
@@ -145,11 +187,13 @@ fn command(words: &[&str], dir: &Path) -> Command {
     command
 }
 
-/// The program of the same build as the test, beside it; built if it is not there or older than its sources, which
+/// The program of the same build as this one, which is a test or beside it; built if it is not there or older than its sources, which
 /// happens when this crate is tested alone.
 fn locate() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.ancestors().nth(2).expect("tests are built into target/PROFILE/deps");
+    let this = std::env::current_exe().unwrap();
+    let dir = this.parent().expect("a program is in a directory");
+    // Tests are built into target/PROFILE/deps.
+    let profile = if dir.ends_with("deps") { dir.parent().expect("a profile's directory") } else { dir };
     let path = profile.join(format!("lapis{}", std::env::consts::EXE_SUFFIX));
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a crate of the workspace");
     let built = fs::metadata(&path).and_then(|file| file.modified());

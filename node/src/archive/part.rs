@@ -15,14 +15,21 @@ use super::{
 /// The payload out of `bytes`, which are the payload part of `height` as it is stored, whole and nothing else.
 ///
 /// Memory: the largest item of the part, twice while it is decoded, and a zstd window of at most 8 MiB, however far the
-/// bytes would inflate. Sets and value that stand before the payload are read strictly and dropped: the index has them.
+/// bytes would inflate; a payload whose envelope takes more than `max_bytes` is not read. Sets and value that stand before the payload are read strictly and dropped: the index has them.
 ///
 /// # Errors
 /// [`ReadError::Archive`] and [`ReadError::Compression`] if the bytes are not such a part: the fault of who wrote, kept
 /// or carried them, or of the index. [`ReadError::Io`] if there is no memory to decompress them.
-pub fn read_payload_part(bytes: &[u8], compression: Compression, height: Height) -> Result<PayloadEnvelope, ReadError> {
+pub fn read_payload_part(
+    bytes: &[u8],
+    compression: Compression,
+    height: Height,
+    max_bytes: usize,
+) -> Result<PayloadEnvelope, ReadError> {
     let mut payload = None;
-    read_part(bytes, compression, Decoder::of_payload_part(height), &mut |event| match event {
+    let source = Source::new(bytes, compression, Frames::One)?;
+    let body = BodyReader::new(source, Decoder::of_payload_part(height)).with_payload_limit(max_bytes);
+    read_part(body, &mut |event| match event {
         Event::Payload(envelope) => payload = Some(envelope),
         Event::Height(_)
         | Event::ValidatorSet(_)
@@ -51,7 +58,8 @@ pub fn read_sidecar_part(
     part: SidecarPart,
 ) -> Result<Vec<BlobSidecar>, ReadError> {
     let mut sidecars = Vec::with_capacity(part.count());
-    read_part(bytes, compression, Decoder::of_sidecar_part(height, part), &mut |event| match event {
+    let source = Source::new(bytes, compression, Frames::One)?;
+    read_part(BodyReader::new(source, Decoder::of_sidecar_part(height, part)), &mut |event| match event {
         Event::Sidecar(sidecar) => sidecars.push(sidecar),
         Event::Height(_)
         | Event::ValidatorSet(_)
@@ -63,13 +71,7 @@ pub fn read_sidecar_part(
     Ok(sidecars)
 }
 
-fn read_part(
-    bytes: &[u8],
-    compression: Compression,
-    decoder: Decoder,
-    take: &mut dyn FnMut(Event),
-) -> Result<(), ReadError> {
-    let mut body = BodyReader::new(Source::new(bytes, compression, Frames::One)?, decoder);
+fn read_part(mut body: BodyReader<&[u8]>, take: &mut dyn FnMut(Event)) -> Result<(), ReadError> {
     while let Some(event) = body.next_event()? {
         take(event);
     }

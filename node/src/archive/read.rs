@@ -7,7 +7,9 @@ use std::{
 
 use lapis_protocol_spec::{
     Height,
-    archive::{ArchiveError, ArchiveFault, Compression, Decoder, Event, Header, HeaderDecoder, MAX_ZSTD_WINDOW_LOG},
+    archive::{
+        ArchiveError, ArchiveFault, Compression, Decoder, Event, FrameKind, Header, HeaderDecoder, MAX_ZSTD_WINDOW_LOG,
+    },
 };
 
 /// Memory that the buffer keeps from one item to the next: more than a blob, less than the largest payload.
@@ -91,11 +93,20 @@ pub(super) struct BodyReader<R: BufRead> {
     source: Source<R>,
     decoder: Decoder,
     buffer: Vec<u8>,
+    /// Most bytes of one item.
+    max_item: usize,
 }
 
 impl<R: BufRead> BodyReader<R> {
     pub(super) fn new(source: Source<R>, decoder: Decoder) -> Self {
-        Self { source, decoder, buffer: Vec::new() }
+        Self { source, decoder, buffer: Vec::new(), max_item: usize::MAX }
+    }
+
+    /// The same, for no payload of more than `max_bytes`.
+    pub(super) fn with_payload_limit(self, max_bytes: usize) -> Self {
+        // What else there may be is smaller than its own bound.
+        let others = [FrameKind::ValidatorSet, FrameKind::DecidedValue].map(|kind| kind.bounds().max());
+        Self { max_item: others.into_iter().fold(max_bytes, usize::max), ..self }
     }
 
     /// The next event; `None` behind the end, which has been found to be the end of the source too.
@@ -105,11 +116,22 @@ impl<R: BufRead> BodyReader<R> {
                 self.end()?;
                 return Ok(None);
             }
-            self.fill(self.decoder.wants())?;
+            self.fill(self.wanted()?)?;
             if let Some(event) = self.decoder.accept(&self.buffer)? {
                 return Ok(Some(event));
             }
         }
+    }
+
+    /// Bytes of what is due, if it may be so long.
+    fn wanted(&self) -> Result<usize, ReadError> {
+        let wanted = self.decoder.wants();
+        if wanted <= self.max_item {
+            return Ok(wanted);
+        }
+        let length = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let fault = ArchiveFault::Length { kind: FrameKind::Payload, length };
+        Err(ArchiveError { offset: self.decoder.offset(), height: self.decoder.record_height(), fault }.into())
     }
 
     /// Nothing follows what is complete, and what it was compressed into is complete, too.

@@ -110,6 +110,9 @@ enum Failure {
         /// What was read.
         found: Checksum,
     },
+    /// What was read back of the index is not what was written.
+    #[error("its index does not read back as it was written")]
+    Index,
     /// The store could not take the note.
     #[error("the store cannot note it: {0}")]
     Note(#[from] StoreError),
@@ -128,7 +131,7 @@ impl Failure {
             {
                 Err(error.into())
             }
-            Self::Upload(_) | Self::Object(_) | Self::Mismatch { .. } | Self::Note(_) => Ok(self),
+            Self::Upload(_) | Self::Object(_) | Self::Mismatch { .. } | Self::Index | Self::Note(_) => Ok(self),
         }
     }
 }
@@ -165,20 +168,35 @@ impl Archiver {
             self.failed(&heights, &failure, back_off.failures(), wait);
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
-                () = tokio::time::sleep(wait) => {}
+                () = self.pause(wait) => {}
             }
         }
         Ok(())
     }
 
     fn next(&self) -> Option<RangeInclusive<Height>> {
+        let next = self.pending().next(self.config.heights_per_file);
+        self.state.send_modify(|state| state.writing.clone_from(&next));
+        next
+    }
+
+    /// What is to be archived; its number is told.
+    fn pending(&self) -> Pending {
         let heights = self.store.unarchived();
         let pending = Pending { heights, gaps: self.store.gaps(), available: self.store.watermarks().available };
-        let next = pending.next(self.config.heights_per_file);
         let count = pending.heights.count();
         self.metrics.archiver.pending(count);
-        self.state.send_modify(|state| (state.pending, state.writing) = (count, next.clone()));
-        next
+        self.state.send_modify(|state| state.pending = count);
+        pending
+    }
+
+    /// Waits, and tells meanwhile how much there is to do.
+    async fn pause(&self, wait: Duration) {
+        let started = Instant::now();
+        while let Some(left) = wait.checked_sub(started.elapsed()).filter(|left| !left.is_zero()) {
+            tokio::time::sleep(left.min(LOOK)).await;
+            self.pending();
+        }
     }
 
     fn failed(&self, heights: &RangeInclusive<Height>, failure: &Failure, failures: u32, wait: Duration) {
@@ -200,7 +218,7 @@ impl Archiver {
         });
     }
 
-    /// Writes one archive, reads it back, writes its index, and notes that its heights are archived: each step only
+    /// Writes one archive, reads it back, does the same with its index, and notes that its heights are archived: each step only
     /// after the one before it.
     async fn archive(&self, heights: RangeInclusive<Height>, shutdown: &CancellationToken) -> Result<(), Failure> {
         let started = Instant::now();
@@ -238,7 +256,11 @@ impl Archiver {
         if found != written {
             return Err(Failure::Mismatch { written, found });
         }
-        self.archive.put_index(name, index.encode()).await?;
+        let index = index.encode();
+        self.archive.put_index(name, index.clone()).await?;
+        if self.archive.index(name, index.len() as u64).await?.as_deref() != Some(&*index) {
+            return Err(Failure::Index);
+        }
         self.note(name.first..name.last + 1).await
     }
 

@@ -5,9 +5,12 @@ use std::{net::SocketAddr, num::NonZeroU64, path::PathBuf, time::Duration};
 use clap::{ArgMatches, Args, Parser, Subcommand, builder::RangedU64ValueParser, parser::ValueSource};
 use clap_complete::Shell;
 use lapis_protocol_spec::MAX_BLOBS_PER_BLOCK;
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, PeerId};
 
-use super::store_args::{DbCommand, ExportArgs, ImportArgs, VerifyArgs};
+use super::{
+    fetch::FetchArgs,
+    store_args::{DbCommand, ExportArgs, ImportArgs, VerifyArgs},
+};
 use crate::{
     config::{EngineKind, Origin},
     devnet::MAX_VALIDATORS,
@@ -17,6 +20,9 @@ use crate::{
 const MAX_DEVNET_HEIGHTS: u64 = 864_000;
 /// Bounds of the time between two heights.
 const BLOCK_TIMES: std::ops::RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(3600);
+
+/// Bounds of a ban.
+const BAN_TIMES: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(365 * 24 * 3600);
 
 /// Moves execution payloads and blobs for chains whose consensus decides on metadata only.
 #[derive(Clone, Debug, Parser)]
@@ -38,6 +44,10 @@ pub enum Command {
     Run(RunArgs),
     /// Ask a running node how it is
     Status(StatusArgs),
+    /// Get blobs from one peer, without a node
+    Fetch(FetchArgs),
+    /// Ask a running node for its peers, or have it ban one
+    Peers(PeersArgs),
     /// Write a range of whole heights into an archive
     Export(ExportArgs),
     /// Take over what an archive holds, verified like everything else
@@ -128,6 +138,54 @@ pub struct StatusArgs {
     pub watch: bool,
 }
 
+/// `lapis peers`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct PeersArgs {
+    /// HTTP address of the node: host and port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9651", env = "LAPIS_HTTP")]
+    pub http: String,
+    /// Print the node's own JSON, on one line
+    #[arg(long, env = "LAPIS_PEERS_JSON")]
+    pub json: bool,
+    /// What to do; peers are shown if nothing is given
+    #[command(subcommand)]
+    pub command: Option<PeersCommand>,
+}
+
+/// What can be done to a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum PeersCommand {
+    /// Keep a peer out for a while; the node needs http.admin = true
+    Ban(BanArgs),
+    /// Let a banned peer in again; the node needs http.admin = true
+    Unban(UnbanArgs),
+}
+
+/// `lapis peers ban`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct BanArgs {
+    /// The peer
+    #[arg(value_name = "ID", value_parser = parse_peer)]
+    pub peer: PeerId,
+    /// For how long, at most 365days
+    #[arg(long = "for", value_name = "TIME", default_value = "1h", env = "LAPIS_PEERS_FOR", value_parser = parse_ban_time)]
+    pub time: Duration,
+    /// Address of the node's administration (http.admin_listen): host and port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9652", env = "LAPIS_ADMIN")]
+    pub admin: String,
+}
+
+/// `lapis peers unban`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct UnbanArgs {
+    /// The peer
+    #[arg(value_name = "ID", value_parser = parse_peer)]
+    pub peer: PeerId,
+    /// Address of the node's administration (http.admin_listen): host and port
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9652", env = "LAPIS_ADMIN")]
+    pub admin: String,
+}
+
 /// `lapis key`.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum KeyCommand {
@@ -209,6 +267,25 @@ struct NotAHeightCount;
 fn parse_heights(text: &str) -> Result<NonZeroU64, NotAHeightCount> {
     let heights: NonZeroU64 = text.parse().map_err(|_| NotAHeightCount)?;
     if (2..=MAX_DEVNET_HEIGHTS).contains(&heights.get()) { Ok(heights) } else { Err(NotAHeightCount) }
+}
+
+/// What is wrong with a peer id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it must be a peer id as `lapis peers` shows it")]
+struct NotAPeer;
+
+fn parse_peer(text: &str) -> Result<PeerId, NotAPeer> {
+    text.parse().map_err(|_| NotAPeer)
+}
+
+/// What is wrong with the time of a ban.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it must be a time from 1s to 365days with its unit, such as 1h")]
+struct NotABanTime;
+
+fn parse_ban_time(text: &str) -> Result<Duration, NotABanTime> {
+    let time = humantime::parse_duration(text).map_err(|_| NotABanTime)?;
+    if BAN_TIMES.contains(&time) { Ok(time) } else { Err(NotABanTime) }
 }
 
 /// What is wrong with a block time.

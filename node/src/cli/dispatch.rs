@@ -4,11 +4,12 @@ use std::io::{self, Write};
 
 use clap::{ArgMatches, CommandFactory};
 use libp2p::identity::Keypair;
+use serde::Serialize;
 use tokio::runtime;
 
 use super::{
-    Cli, CliError, Command, CompletionsArgs, ConfigCommand, DbCommand, DirArgs, InitArgs, KeyCommand, StatusArgs, db,
-    export, import, launch, preflight, status, verify,
+    Cli, CliError, Command, CompletionsArgs, ConfigCommand, DbCommand, DirArgs, InitArgs, KeyCommand, db, export,
+    fetch, import, launch, peers, preflight, status, verify,
 };
 use crate::{config::template, data_dir::DataDir};
 
@@ -21,7 +22,9 @@ pub fn dispatch(cli: Cli, matches: &ArgMatches) -> Result<(), CliError> {
         Command::Devnet(args) => launch::devnet(args),
         Command::Init(args) => init(&args),
         Command::Run(args) => launch::run(&args, matches.subcommand_matches("run")),
-        Command::Status(args) => ask_status(args),
+        Command::Status(args) => ask_node(status::run(args)),
+        Command::Peers(args) => ask_node(peers::run(args)),
+        Command::Fetch(args) => fetch::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Import(args) => import::run(&args),
         Command::Verify(args) => verify::run(&args),
@@ -74,9 +77,16 @@ fn completions(args: &CompletionsArgs) -> Result<(), CliError> {
     print(&String::from_utf8_lossy(&script))
 }
 
-fn ask_status(args: StatusArgs) -> Result<(), CliError> {
+fn ask_node(question: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::failed)?;
-    runtime.block_on(status::run(args))
+    runtime.block_on(question)
+}
+
+/// `value` as JSON on one line.
+pub(super) fn compact(value: &impl Serialize) -> Result<String, CliError> {
+    let mut line = serde_json::to_string(value).map_err(CliError::failed)?;
+    line.push('\n');
+    Ok(line)
 }
 
 /// `name  value` lines with the values under one another.

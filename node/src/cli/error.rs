@@ -36,8 +36,13 @@ pub enum CliError {
     #[error(transparent)]
     Bind(#[from] BindError),
     /// An address is not one.
-    #[error("--http is {0:?}, it must be a host and a port such as 127.0.0.1:9651")]
-    Address(String),
+    #[error("{flag} is {address:?}, it must be a host and a port such as 127.0.0.1:9651")]
+    Address {
+        /// The flag.
+        flag: &'static str,
+        /// What it was.
+        address: String,
+    },
     /// Something else that was given makes no sense; nothing was changed.
     #[error(transparent)]
     BadInput(Box<dyn Error + Send + Sync>),
@@ -69,7 +74,7 @@ impl CliError {
             | Self::Config(_)
             | Self::Telemetry(_)
             | Self::Bind(_)
-            | Self::Address(_)
+            | Self::Address { .. }
             | Self::BadInput(_) => BAD_INPUT,
             Self::Failed(_) | Self::Output(_) => FAILED,
         })

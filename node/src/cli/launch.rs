@@ -1,8 +1,9 @@
 //! The commands that run nodes: log, runtime, signals, and the node itself.
 
-use std::{env, fmt, future::Future, io, time::Duration};
+use std::{env, fmt, future::Future, io, sync::Arc, time::Duration};
 
 use clap::ArgMatches;
+use lapis_storage::DiskFile;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +20,7 @@ use crate::{
 /// How long the process waits for threads that are busy when everything else has ended.
 const LAST_THREADS: Duration = Duration::from_secs(5);
 /// What a devnet logs unless told otherwise: its progress is on the terminal.
-const DEVNET_FILTER: &str = "warn,libp2p_gossipsub=error";
+const DEVNET_FILTER: &str = "warn,libp2p_gossipsub=error,libp2p_kad=error";
 
 /// The nodes of a devnet did not end up where they should.
 #[derive(Debug)]
@@ -49,7 +50,8 @@ pub(super) fn run(args: &RunArgs, matches: Option<&ArgMatches>) -> Result<(), Cl
         config: loaded.config,
         chain: Chain::new(genesis),
         keypair: key,
-        store_path: dir.store_path(),
+        store: Arc::new(DiskFile::new(&dir.store_path())),
+        peers_path: dir.peers_path(),
         kzg,
         source: Source::Follow,
         archives: Vec::new(),
@@ -58,7 +60,8 @@ pub(super) fn run(args: &RunArgs, matches: Option<&ArgMatches>) -> Result<(), Cl
         let node = Node::start(options, stop).await.map_err(start_error)?;
         let handle = node.handle();
         let http = handle.http.map(tracing::field::display);
-        tracing::info!(peer = %handle.peer_id, addresses = ?handle.addresses(), http, "node started");
+        let admin = handle.admin.map(tracing::field::display);
+        tracing::info!(peer = %handle.peer_id, addresses = ?handle.addresses(), http, admin, "node started");
         node.run().await.map_err(CliError::failed)?;
         tracing::info!("node stopped");
         Ok(())

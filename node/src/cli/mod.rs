@@ -4,13 +4,16 @@
 //! (and nothing was changed), 1 what was started failed; 130 and 143 after a second signal.
 
 mod args;
+mod ask;
 mod db;
 mod dispatch;
 mod error;
 mod export;
+mod fetch;
 mod import;
 mod launch;
 mod offline;
+mod peers;
 mod preflight;
 mod progress;
 mod status;
@@ -26,10 +29,12 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, error::ErrorKind};
 
 pub use self::{
     args::{
-        Cli, Command, CompletionsArgs, ConfigCommand, DevnetArgs, DirArgs, InitArgs, KeyCommand, RunArgs, StatusArgs,
+        BanArgs, Cli, Command, CompletionsArgs, ConfigCommand, DevnetArgs, DirArgs, InitArgs, KeyCommand, PeersArgs,
+        PeersCommand, RunArgs, StatusArgs, UnbanArgs,
     },
     dispatch::dispatch,
     error::{CliError, one_line},
+    fetch::FetchArgs,
     preflight::{Preflight, preflight},
     store_args::{DbCommand, ExportArgs, HeightSpan, ImportArgs, Packing, StatsArgs, VerifyArgs},
 };

@@ -23,6 +23,9 @@ const NETWORK_PORT: u16 = 9650;
 /// Port of HTTP.
 const HTTP_PORT: u16 = 9651;
 
+/// Port of HTTP for administration.
+const ADMIN_PORT: u16 = 9652;
+
 /// A number that is known not to be zero when the program is built.
 macro_rules! nonzero {
     ($Type:ty, $number:literal) => {
@@ -70,7 +73,19 @@ group! {
         pub listen: Vec<Multiaddr> = default_listen(),
         /// Peers to stay connected with. An address may end with /p2p/PEER_ID, which makes sure who answers.
         pub peers: Vec<Multiaddr> = Vec::new(),
-        /// Peers whose faults are reported, but never punished.
+        /// Where to begin looking for other peers: dialed while there are too few and nobody else is left to try, not
+        /// kept otherwise.
+        pub boot_nodes: Vec<Multiaddr> = Vec::new(),
+        /// How many peers there are to be. While there are fewer, others are looked for: those of the last run, those
+        /// that peers tell of (Kademlia, one network per chain), boot nodes. When there are enough, one that was of no
+        /// use for five minutes makes place for another. 0: nobody but "peers" is dialed.
+        pub target_peers: u32 = 24,
+        /// Addresses at which others reach this node, if it does not listen there: behind a router that forwards a
+        /// port, say. An IP address each; "listen" with a definite address needs no repetition.
+        pub external_addresses: Vec<Multiaddr> = Vec::new(),
+        /// Whether nodes in the local network are found by multicast DNS, and this one told to them.
+        pub mdns: bool = false,
+        /// Peers whose faults are reported, but never punished. They and "peers" are let in when all places are taken.
         pub trusted_peers: Vec<PeerId> = Vec::new(),
         /// Most connections that peers have opened to us.
         pub max_inbound_connections: NonZeroU32 = nonzero!(NonZeroU32, 96),
@@ -194,7 +209,8 @@ group! {
         /// they are imported without.
         pub below_floor: BelowFloor = BelowFloor::RequireBlobs,
         /// When blobs that need not be kept any more are deleted. "after-import": once the engine has their heights.
-        /// "after-archive": once they are in the archive too, which archive.upload_to names.
+        /// "after-archive": once they are in the archive too, which archive.upload_to names. "after-import" does not
+        /// wait for the archive: it may delete what was not uploaded in time.
         pub prune: PrunePolicy = PrunePolicy::AfterImport,
     }
 }
@@ -206,7 +222,8 @@ group! {
     pub struct ArchiveConfig {
         /// Where this node writes archives of all heights that are complete. One node per place is enough.
         pub upload_to: Option<Location> = None,
-        /// Where heights are fetched from that no peer has. What comes from there is verified like everything else.
+        /// Where heights are fetched from that no peer has. What comes from there is verified like everything else. A
+        /// directory must be there already.
         pub fetch_from: Vec<Location> = Vec::new(),
         /// Heights of one archive, at most 64. The heights since the last full one wait.
         pub heights_per_file: NonZeroU64 = nonzero!(NonZeroU64, 32),
@@ -236,7 +253,7 @@ group! {
 
 group! {
     /// Metrics, health and status over HTTP. There is no authentication: keep it on an address that only your own
-    /// programs reach.
+    /// programs reach. What changes something is on an address of its own, which is on this machine.
     pub struct HttpConfig {
         /// Whether to listen at all.
         pub enabled: bool = true,
@@ -246,6 +263,10 @@ group! {
         pub max_connections: NonZeroUsize = nonzero!(NonZeroUsize, 64),
         /// Longest time from accepting a connection to the end of its response.
         pub timeout: Duration = Duration::from_secs(10),
+        /// Whether peers can be banned over HTTP: POST /peers/ID/ban and /unban, as `lapis peers ban` does.
+        pub admin: bool = false,
+        /// Address for that; a loopback address.
+        pub admin_listen: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), ADMIN_PORT),
     }
 }
 
@@ -255,7 +276,7 @@ group! {
         /// "pretty" for people, "json" or "logfmt" for machines.
         pub format: LogFormat = LogFormat::Pretty,
         /// What to write: a level, or levels by module such as "info,lapis_p2p=debug".
-        pub filter: String = "info,libp2p=warn".to_owned(),
+        pub filter: String = "info,libp2p=warn,libp2p_kad=error".to_owned(),
     }
 }
 

@@ -9,8 +9,8 @@ use lapis_protocol_spec::{
 use libp2p::{Multiaddr, multiaddr::Protocol};
 
 use super::{
-    ArchiveConfig, BlobRetention, Config, LimitsConfig, NetworkConfig, PrunePolicy, StorageConfig, SyncConfig,
-    VerifyConfig,
+    ArchiveConfig, BelowFloor, BlobRetention, Config, HttpConfig, LimitsConfig, NetworkConfig, PrunePolicy,
+    RetentionConfig, StorageConfig, SyncConfig, VerifyConfig,
 };
 use crate::{
     object_archive::{MAX_PARTS, TRANSFER_BYTES},
@@ -51,10 +51,8 @@ pub(super) fn check(config: &Config) -> Outcome {
     verify(&config.verify)?;
     storage(&config.storage)?;
     archive(&config.archive)?;
-    if config.retention.prune == PrunePolicy::AfterArchive && config.archive.upload_to.is_none() {
-        let reason = "\"after-archive\" needs archive.upload_to: without an archive nothing would ever be pruned";
-        return Err(broken("retention", "prune", reason));
-    }
+    http(&config.http)?;
+    retention(&config.retention, &config.archive)?;
     let filter = telemetry::check_filter(&config.log.filter);
     filter.map_err(|error| broken("log", "filter", format!("it is not a log filter ({error})")))?;
     let setup = &config.trusted_setup;
@@ -85,11 +83,45 @@ pub(super) fn check_against(config: &Config, genesis: &Genesis) -> Outcome {
 }
 
 fn network(config: &NetworkConfig) -> Outcome {
-    for (key, addresses) in [("listen", &config.listen), ("peers", &config.peers)] {
+    let groups = [
+        ("listen", &config.listen),
+        ("peers", &config.peers),
+        ("boot_nodes", &config.boot_nodes),
+        ("external_addresses", &config.external_addresses),
+    ];
+    for (key, addresses) in groups {
         if let Some(address) = addresses.iter().find(|address| !has_transport(address)) {
             let reason = format!("{address} names no transport of ours: it needs /tcp/PORT or /udp/PORT/quic-v1");
             return Err(broken("network", key, reason));
         }
+    }
+    if let Some(address) = config.external_addresses.iter().find(|address| !is_reachable(address)) {
+        let reason = format!("{address} is not an IP address and port that others can dial");
+        return Err(broken("network", "external_addresses", reason));
+    }
+    let all = config.max_outbound_connections.saturating_add(config.max_inbound_connections.get());
+    if config.target_peers > all.get() {
+        let reason = format!("it must not be above the number of connections there may be in all, which is {all}");
+        return Err(broken("network", "target_peers", reason));
+    }
+    Ok(())
+}
+
+/// Whether an address says where a node is: peers look up no names of others, and 0 is neither a host nor a port.
+fn is_reachable(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    let host = match parts.next() {
+        Some(Protocol::Ip4(ip)) => !ip.is_unspecified(),
+        Some(Protocol::Ip6(ip)) => !ip.is_unspecified(),
+        _ => false,
+    };
+    host && !matches!(parts.next(), Some(Protocol::Tcp(0) | Protocol::Udp(0)))
+}
+
+fn http(config: &HttpConfig) -> Outcome {
+    if !config.admin_listen.ip().is_loopback() {
+        let reason = "it must be a loopback address such as 127.0.0.1:9652: there is no authentication";
+        return Err(broken("http", "admin_listen", reason));
     }
     Ok(())
 }
@@ -144,6 +176,23 @@ fn verify(config: &VerifyConfig) -> Outcome {
 
 fn storage(config: &StorageConfig) -> Outcome {
     at_least("storage", "cache", config.cache, MIN_CACHE, "the least that the database works with")
+}
+
+fn retention(config: &RetentionConfig, archive: &ArchiveConfig) -> Outcome {
+    if config.prune != PrunePolicy::AfterArchive {
+        return Ok(());
+    }
+    if archive.upload_to.is_none() {
+        let reason = "\"after-archive\" needs archive.upload_to: without an archive nothing would ever be pruned";
+        return Err(broken("retention", "prune", reason));
+    }
+    // Whatever lies below the floor that moves then is deleted, archived or not.
+    if config.below_floor == BelowFloor::WithoutBlobs {
+        let reason = "with retention.prune = \"after-archive\" it must be \"require-blobs\": what is given up unseen is \
+                      never archived";
+        return Err(broken("retention", "below_floor", reason));
+    }
+    Ok(())
 }
 
 fn archive(config: &ArchiveConfig) -> Outcome {

@@ -53,6 +53,28 @@ fn the_template_with_every_default_taken_out_of_its_comment_is_the_default() {
 }
 
 #[test]
+fn addresses_that_others_are_told_must_lead_somewhere() {
+    for (text, part) in [
+        ("external_addresses = [\"/ip4/0.0.0.0/tcp/1\"]", "that others can dial"),
+        ("external_addresses = [\"/ip4/127.0.0.1/tcp/0\"]", "that others can dial"),
+        ("external_addresses = [\"/dns4/node.example/tcp/1\"]", "that others can dial"),
+        ("external_addresses = [\"/ip4/127.0.0.1\"]", "names no transport"),
+        ("boot_nodes = [\"/ip4/127.0.0.1/udp/1\"]", "names no transport"),
+        ("target_peers = 161", "which is 160"),
+    ] {
+        let message = refusal(&format!("[network]\n{text}\n"));
+        assert!(message.contains(part), "{text}: {message}");
+    }
+    from_file("[network]\nboot_nodes = [\"/dns4/node.example/tcp/1\"]\nmax_outbound_connections = 5\n").unwrap();
+}
+
+#[test]
+fn administration_is_on_this_machine() {
+    assert!(refusal("[http]\nadmin_listen = \"0.0.0.0:1\"\n").contains("loopback"));
+    from_file("[http]\nadmin_listen = \"[::1]:1\"\n").unwrap();
+}
+
+#[test]
 fn what_is_shown_is_a_file_with_the_same_meaning() {
     let text = "[sync]\nmax_buffered_bytes = \"100 MiB\"\ntimeout = \"1m 30s\"\n[retention]\nblob_heights = 77\n\
                 [network]\npeers = [\"/ip4/127.0.0.1/tcp/1\"]\n[limits]\nserve_bytes_per_peer = 200001\n";
@@ -88,6 +110,8 @@ fn shapes_of_choices_name_every_choice() {
     covers::<Pacing>();
     covers::<BelowFloor>();
     covers::<EngineKind>();
+    covers::<PrunePolicy>();
+    covers::<ArchiveCompression>();
     covers::<LogFormat>();
 }
 
@@ -231,6 +255,14 @@ fn values_that_do_not_go_together_are_refused() {
         ("[storage]\ncache = 0", "config.toml:2: storage.cache is 0", "1.0 MiB"),
         ("[log]\nfilter = \"lapis=loud\"", "config.toml:2: log.filter is \"lapis=loud\"", "not a log filter"),
         ("[trusted_setup]\npath = \"/x\"", "default: trusted_setup.sha256 is not set", "trusted_setup.path"),
+        ("[retention]\nprune = \"after-archive\"", "config.toml:2: retention.prune is", "archive.upload_to"),
+        (
+            "[archive]\nupload_to = \"/a\"\n[retention]\nprune = \"after-archive\"\nbelow_floor = \"without-blobs\"",
+            "config.toml:5: retention.below_floor is",
+            "never archived",
+        ),
+        ("[archive]\nheights_per_file = 65", "config.toml:2: archive.heights_per_file is 65", "at most 64"),
+        ("[archive]\ns3_endpoint = \"http://a\"", "config.toml:2: archive.s3_endpoint is", "archive.s3_allow_http"),
         ("[network]\nlisten = [\"/ip4/127.0.0.1\"]", "config.toml:2: network.listen is", "/tcp/PORT"),
         ("[network]\nlisten = [\"/ip4/127.0.0.1/udp/1\"]", "config.toml:2: network.listen is", "quic-v1"),
     ] {

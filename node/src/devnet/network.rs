@@ -7,6 +7,7 @@ use std::{
 };
 
 use lapis_protocol_spec::{Height, Kzg};
+use lapis_storage::DiskFile;
 use libp2p::Multiaddr;
 use serde::Serialize;
 use tokio::task::JoinHandle;
@@ -98,7 +99,8 @@ impl Network {
             config: config(peers),
             chain: self.chain.clone(),
             keypair: dir.key()?,
-            store_path: dir.store_path(),
+            store: Arc::new(DiskFile::new(&dir.store_path())),
+            peers_path: dir.peers_path(),
             kzg: Arc::clone(&self.kzg),
             source,
             archives: Vec::new(),
@@ -160,6 +162,8 @@ fn config(peers: Vec<Multiaddr>) -> Config {
         .filter_map(|address| address.parse().ok())
         .collect();
     config.network.peers = peers;
+    // The network is whole as it is.
+    config.network.target_peers = 0;
     config.http.listen = ([127, 0, 0, 1], 0).into();
     let limits = &mut config.limits;
     limits.serve_bytes_per_peer = ByteSize::gib(1);

@@ -8,10 +8,18 @@
 //! | `/status` | [`NodeStatus`](crate::status::NodeStatus) as JSON |
 //! | `/peers` | a list of [`PeerView`](crate::status::PeerView) as JSON |
 //!
-//! The server only reads snapshots that the node publishes; a request can change nothing. It is bounded in connections,
-//! time and header bytes, and takes no request bodies. Each connection carries one request, so that the time limit of a
+//! and, if it is enabled, on another address of this machine
+//!
+//! | path | does |
+//! | --- | --- |
+//! | `POST /peers/{id}/ban?for=1h` | bans a peer |
+//! | `POST /peers/{id}/unban` | lifts a ban |
+//!
+//! The first server only reads snapshots that the node publishes; a request can change nothing. Both are bounded in connections,
+//! time and header bytes, and take no request bodies. Each connection carries one request, so that the time limit of a
 //! connection is that of its request.
 
+mod admin;
 mod routes;
 mod server;
 
@@ -19,6 +27,7 @@ mod server;
 mod tests;
 
 pub use self::{
-    routes::Views,
+    admin::{Admin, router as admin_router},
+    routes::{Views, router},
     server::{BindError, Bound, ServeError, bind},
 };

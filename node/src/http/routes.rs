@@ -34,7 +34,8 @@ pub struct Views {
     pub peers: watch::Receiver<Vec<PeerView>>,
 }
 
-pub(super) fn router(views: Views) -> Router {
+/// The routes of what can be looked at.
+pub fn router(views: Views) -> Router {
     let [metrics_path, livez_path, readyz_path, status_path, peers_path] = PATHS;
     Router::new()
         .route(metrics_path, get(metrics))
@@ -95,7 +96,7 @@ async fn unknown_method() -> Response {
 }
 
 /// No path takes a body, so nothing of one is ever read.
-async fn refuse_bodies(request: Request<Body>, next: Next) -> Response {
+pub(super) async fn refuse_bodies(request: Request<Body>, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
     }

@@ -15,7 +15,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::routes::{self, Views};
 use crate::config::HttpConfig;
 
 /// Most headers of a request.
@@ -52,13 +51,13 @@ pub struct Bound {
     timeout: Duration,
 }
 
-/// Takes the address, so that one in use is known before anything else starts.
+/// Takes `address` within the bounds of `config`, so that one in use is known before anything else starts.
 ///
 /// # Errors
 /// [`BindError`].
-pub async fn bind(config: &HttpConfig) -> Result<Bound, BindError> {
-    let failed = |source| BindError { address: config.listen, source };
-    let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+pub async fn bind(address: SocketAddr, config: &HttpConfig) -> Result<Bound, BindError> {
+    let failed = |source| BindError { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     Ok(Bound { listener, address, max_connections: config.max_connections.get(), timeout: config.timeout })
 }
@@ -73,8 +72,7 @@ impl Bound {
     ///
     /// # Errors
     /// [`ServeError`]; what clients and networks do wrong is never one.
-    pub async fn serve(self, views: Views, stop: CancellationToken) -> Result<(), ServeError> {
-        let router = routes::router(views);
+    pub async fn serve(self, router: Router, stop: CancellationToken) -> Result<(), ServeError> {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {

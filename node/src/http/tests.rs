@@ -41,11 +41,11 @@ async fn start(config: &HttpConfig) -> Fixture {
     let starting = NodeStatus::starting(Bytes32::from([7; 32]), "chain".to_owned(), PeerId::random());
     let (status, status_view) = watch::channel(starting);
     let (peers, peers_view) = watch::channel(Vec::new());
-    let server = bind(config).await.unwrap();
+    let server = bind(config.listen, config).await.unwrap();
     let address = server.address();
     let stop = CancellationToken::new();
     let views = Views { registry: Arc::new(registry), status: status_view, peers: peers_view };
-    let served = tokio::spawn(server.serve(views, stop.clone()));
+    let served = tokio::spawn(server.serve(router(views), stop.clone()));
     Fixture { address, status, _peers: peers, stop, served }
 }
 
@@ -171,7 +171,7 @@ async fn a_silent_client_is_cut_off_and_its_place_goes_to_the_next() {
 async fn an_address_in_use_is_named() {
     let fixture = start(&config()).await;
     let taken = HttpConfig { listen: fixture.address, ..HttpConfig::default() };
-    let error = bind(&taken).await.unwrap_err();
+    let error = bind(taken.listen, &taken).await.unwrap_err();
     assert_eq!(error.to_string(), format!("cannot listen for HTTP on {}", fixture.address));
     assert_eq!(error.source.kind(), std::io::ErrorKind::AddrInUse);
 }

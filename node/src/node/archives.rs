@@ -11,8 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Inner, settings};
 use crate::{
     archiver::{Archiver, ArchiverState},
-    config::ArchiveConfig,
+    config::{ArchiveConfig, PrunePolicy},
     object_archive::{ArchiveSource, ObjectArchive, ObjectError, WriterTag},
+    prune::ArchiveWatch,
     repair::RepairRequests,
     status::ArchiverStatus,
     sync::archive::Archive,
@@ -27,12 +28,21 @@ pub(super) struct Archives {
 
 impl Archives {
     pub(super) fn open(config: &ArchiveConfig, genesis_id: &Bytes32) -> Result<Self, ObjectError> {
-        let open = |location| settings::object_archive(config, location, genesis_id);
-        let source = |location| open(location).map(|archive| Arc::new(ArchiveSource::new(archive, *genesis_id)));
+        let s3 = settings::s3(config);
+        let open = |location| ObjectArchive::open(location, &s3, config.timeout, genesis_id);
+        let source = |location| Ok(Arc::new(ArchiveSource::new(open(location)?, *genesis_id)));
         Ok(Self {
             upload: config.upload_to.as_ref().map(open).transpose()?,
             sources: config.fetch_from.iter().map(source).collect::<Result<_, _>>()?,
         })
+    }
+
+    /// The look at the archive before pruning, if the policy asks for one.
+    pub(super) fn watch(&self, policy: PrunePolicy, genesis_id: &Bytes32) -> Option<ArchiveWatch> {
+        match policy {
+            PrunePolicy::AfterImport => None,
+            PrunePolicy::AfterArchive => self.upload.clone().map(|archive| ArchiveWatch::new(archive, *genesis_id)),
+        }
     }
 
     /// What sync may ask.

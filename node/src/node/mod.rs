@@ -3,42 +3,47 @@
 mod archives;
 mod catch_up;
 mod engine;
+mod error;
+mod peer_view;
 mod report;
 mod settings;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use lapis_p2p::{Events, Handle, Service};
-use lapis_protocol_spec::{Height, Kzg};
-use lapis_storage::{OpenError, Store, StoreError};
+use lapis_protocol_spec::Kzg;
+use lapis_storage::{Medium, Store};
 use libp2p::{Multiaddr, PeerId, identity::Keypair};
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use self::settings::{SetupError, load_kzg};
 use self::{
     archives::Archives,
     catch_up::CatchUpLog,
     report::{Reporter, Views},
 };
+pub use self::{
+    error::StartError,
+    settings::{SetupError, load_kzg},
+};
 use crate::{
     chain::Chain,
-    config::Config,
-    execution::{ExecutionEngine, HeadFormatError, ImportFault},
+    config::{Config, HttpConfig},
+    execution::ExecutionEngine,
     feed::WatermarkFeed,
     http,
     import::{ImportState, Importer},
     local::LocalSource,
     metrics::Metrics,
-    object_archive::ObjectError,
-    prune::Pruner,
+    peer_store::{self, PeerStore},
+    prune::{ArchiveWatch, Pruner},
     repair::{RepairRequests, Repaired, Repairer},
     serve::{LateProvider, StoreProvider},
     shutdown::{Stage, Supervisor, TaskFailure},
     source::SourceCommands,
     status::{NodeStatus, PeerView},
-    sync::{SyncEngine, SyncParts, SyncView, archive::Archive},
+    sync::{SyncEngine, SyncParts, SyncView, archive::Archive, scheduler::PeerCapacity},
 };
 
 /// How long a stop may take before what still runs is abandoned. Everything acknowledged is on disk by then.
@@ -62,48 +67,16 @@ pub struct NodeOptions {
     pub chain: Chain,
     /// Its identity.
     pub keypair: Keypair,
-    /// The store's file.
-    pub store_path: PathBuf,
+    /// Where the store is.
+    pub store: Arc<dyn Medium>,
+    /// The file of what is known of peers.
+    pub peers_path: PathBuf,
     /// The trusted setup, shared by all nodes of the process.
     pub kzg: Arc<Kzg>,
     /// Where decided values come from.
     pub source: Source,
     /// Archives that sync may ask, beside peers.
     pub archives: Vec<Arc<dyn Archive>>,
-}
-
-/// Why a node does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The network cannot start.
-    #[error("{0}")]
-    Network(#[from] lapis_p2p::StartError),
-    /// HTTP cannot start.
-    #[error("{0}")]
-    Http(#[from] http::BindError),
-    /// The store cannot be opened.
-    #[error("{path}: {source}")]
-    Open {
-        /// Its file.
-        path: PathBuf,
-        /// Why.
-        source: OpenError,
-    },
-    /// A place for archives cannot be used.
-    #[error("{0}")]
-    Archive(#[from] ObjectError),
-    /// The store cannot be read.
-    #[error("the store cannot be read: {0}")]
-    Store(#[from] StoreError),
-    /// The engine's head in the store makes no sense.
-    #[error("the engine's head in the store cannot be used: {0}")]
-    EngineHead(#[from] HeadFormatError),
-    /// The engine kept nothing, and the block that was imported last is not there to start from.
-    #[error("the block at the imported height {0} is not in the store, so the embedded engine cannot go on from it")]
-    NoImportedBlock(Height),
-    /// The block that was imported last is not one that the embedded engine takes.
-    #[error("the embedded engine cannot go on from the imported block: {0}")]
-    ImportedBlock(#[from] ImportFault),
 }
 
 /// What the outside may know and do of a running node. Cheap to clone.
@@ -113,6 +86,8 @@ pub struct NodeHandle {
     pub peer_id: PeerId,
     /// Where HTTP listens, if it does.
     pub http: Option<SocketAddr>,
+    /// Where HTTP for administration listens, if it does.
+    pub admin: Option<SocketAddr>,
     /// What `/status` shows.
     pub status: watch::Receiver<NodeStatus>,
     /// The store, for reading.
@@ -181,6 +156,7 @@ struct Parts {
     registry: Registry,
     metrics: Metrics,
     http: Option<http::Bound>,
+    admin: Option<http::Bound>,
     service: Service,
     network: Handle,
     events: Events,
@@ -197,15 +173,15 @@ impl Parts {
     async fn assemble(options: NodeOptions) -> Result<Self, StartError> {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let http = match options.config.http.enabled {
-            true => Some(http::bind(&options.config.http).await?),
-            false => None,
-        };
+        let (http, admin) = bind_http(&options.config.http).await?;
         // A store that is there is opened first: whether this directory is free is the first thing to know. A new one is
         // created only after all sockets are bound, and nobody is answered before it is there.
-        let existing = options.store_path.exists().then(|| open_store(&options)).transpose()?;
+        let existing = options.store.exists().then(|| open_store(&options)).transpose()?;
         let provider = Arc::new(LateProvider::default());
-        let (network_config, chain) = (settings::network(&options.config), &options.chain);
+        let chain = &options.chain;
+        let mut network_config = settings::network(&options.config);
+        let remembered = peer_store::load(&options.peers_path, chain.id(), network_config.scores.half_life);
+        (network_config.discovery.known, network_config.banned) = (remembered.known, remembered.banned);
         let (mut service, network, events) =
             Service::new(network_config, &options.keypair, *chain.id(), provider.clone(), &mut registry)?;
         service.bind().await?;
@@ -220,6 +196,7 @@ impl Parts {
             registry,
             metrics,
             http,
+            admin,
             service,
             network,
             events,
@@ -237,11 +214,14 @@ impl Parts {
         let peer_id = self.options.keypair.public().to_peer_id();
         let chain = self.options.chain.clone();
         let chain_id = String::from_utf8_lossy(&chain.genesis().chain_id).into_owned();
-        let (status, status_view) = watch::channel(NodeStatus::starting(*chain.id(), chain_id, peer_id));
+        let mut starting = NodeStatus::starting(*chain.id(), chain_id, peer_id);
+        starting.addresses = self.network.listen_addresses();
+        let (status, status_view) = watch::channel(starting);
         let (peers, peers_view) = watch::channel(Vec::new());
         let handle = NodeHandle {
             peer_id,
             http: self.http.as_ref().map(http::Bound::address),
+            admin: self.admin.as_ref().map(http::Bound::address),
             status: status_view,
             store: self.store.clone(),
             network: self.network.clone(),
@@ -265,6 +245,7 @@ impl Parts {
         self.options.archives.extend(self.archives.sources());
         let refresh = self.options.config.archive.refresh;
         let (sync_view, sync) = watch::channel(SyncView::default());
+        let (capacities_sender, capacities) = watch::channel(Vec::new());
         let (import_state, import) = watch::channel(ImportState::default());
         let inner = Inner {
             options: self.options,
@@ -274,21 +255,26 @@ impl Parts {
             feed: self.feed,
         };
         let (archiver, archiver_view) = self.archives.archiver(&inner, &handle.peer_id, self.repairs.clone()).unzip();
-        let views = Views { sync, import, archiver: archiver_view };
+        let views = Views { sync, capacities, import, archiver: archiver_view };
         let reporter = inner.reporter(self.engine.name(), views, status, peers);
         let pages = http::Views { registry: Arc::new(self.registry), status: handle.status.clone(), peers: peers_view };
         supervisor.spawn(Stage::Outside, "network", |stop| self.service.run(stop));
         if let Some(http) = self.http {
-            supervisor.spawn(Stage::Outside, "http", |stop| http.serve(pages, stop));
+            supervisor.spawn(Stage::Outside, "http", |stop| http.serve(http::router(pages), stop));
+        }
+        if let Some(server) = self.admin {
+            let admin = http::Admin { network: handle.network.clone(), address: server.address() };
+            supervisor.spawn(Stage::Outside, "admin", |stop| server.serve(http::admin_router(admin), stop));
         }
         supervisor.spawn(Stage::Outside, "report", |stop| reporter.run(stop));
-        inner.spawn_work(&mut supervisor, self.engine, (self.repairer, self.repairs.clone()), import_state);
+        let watch = self.archives.watch(inner.options.config.retention.prune, inner.options.chain.id());
+        inner.spawn_work(&mut supervisor, self.engine, (self.repairer, self.repairs.clone()), import_state, watch);
         if let Some(archiver) = archiver {
             supervisor.spawn(Stage::Work, "archiver", |stop| archiver.run(stop));
         }
         let archives = self.archives;
         supervisor.spawn(Stage::Intake, "archives", |stop| archives.look(refresh, stop));
-        inner.spawn_intake(&mut supervisor, self.events, (self.repairs, self.repaired), sync_view);
+        inner.spawn_intake(&mut supervisor, self.events, (self.repairs, self.repaired), (sync_view, capacities_sender));
         supervisor
     }
 }
@@ -325,24 +311,29 @@ impl Inner {
         }
     }
 
-    /// Tasks that finish what is under way: import, repair, pruning.
+    /// Tasks that finish what is under way: import, repair, pruning, what is known of peers.
     fn spawn_work(
         &self,
         supervisor: &mut Supervisor,
         engine: Box<dyn ExecutionEngine>,
         (repairer, repairs): (Repairer, RepairRequests),
         state: watch::Sender<ImportState>,
+        watch: Option<ArchiveWatch>,
     ) {
         let (chain, store, feed) = (self.options.chain.clone(), self.store.clone(), self.feed.clone());
         let metrics = self.metrics.clone();
         let importer = Importer { chain, store, engine, feed, metrics, repairs, state };
         supervisor.spawn(Stage::Work, "import", |stop| importer.run(stop));
         supervisor.spawn(Stage::Work, "repair", |stop| repairer.run(stop));
+        let (path, genesis_id) = (self.options.peers_path.clone(), *self.options.chain.id());
+        let peer_store = PeerStore { path, genesis_id, network: self.network.clone() };
+        supervisor.spawn(Stage::Work, "peers", |stop| peer_store.run(stop));
         let pruner = Pruner {
             retention: settings::retention(&self.options.config, self.options.chain.genesis()),
             store: self.store.clone(),
             feed: self.feed.clone(),
             metrics: self.metrics.clone(),
+            archive: watch,
         };
         supervisor.spawn(Stage::Work, "prune", |stop| pruner.run(stop));
     }
@@ -353,7 +344,7 @@ impl Inner {
         supervisor: &mut Supervisor,
         events: Events,
         (repairs, repaired): (RepairRequests, Repaired),
-        view: watch::Sender<SyncView>,
+        (view, capacities): (watch::Sender<SyncView>, watch::Sender<Vec<PeerCapacity>>),
     ) {
         let Self { options, metrics, network, store, feed } = self;
         let sync_config = settings::sync(&options.config);
@@ -365,14 +356,38 @@ impl Inner {
         let (chain, kzg, archives) = (options.chain, options.kzg, options.archives);
         let sync = SyncEngine::new(
             sync_config,
-            SyncParts { chain, store, network, events, kzg, archives, feed, repairs, repaired, metrics, view },
+            SyncParts {
+                chain,
+                store,
+                network,
+                events,
+                kzg,
+                archives,
+                feed,
+                repairs,
+                repaired,
+                metrics,
+                view,
+                capacities,
+            },
         );
         supervisor.spawn(Stage::Intake, "sync", |stop| sync.run(stop));
     }
 }
 
+/// What can be looked at, and what can be done.
+async fn bind_http(config: &HttpConfig) -> Result<(Option<http::Bound>, Option<http::Bound>), http::BindError> {
+    let http = if config.enabled { Some(http::bind(config.listen, config).await?) } else { None };
+    let admin = if config.admin { Some(http::bind(config.admin_listen, config).await?) } else { None };
+    Ok((http, admin))
+}
+
 fn open_store(options: &NodeOptions) -> Result<Store, StartError> {
-    let path = &options.store_path;
-    let opened = Store::open(path, options.chain.genesis(), settings::store(&options.config));
-    opened.map_err(|source| StartError::Open { path: path.clone(), source })
+    let medium = Arc::clone(&options.store);
+    let opened = Store::open_on(medium, options.chain.genesis(), settings::store(&options.config));
+    let store = opened.map_err(|source| StartError::Open { store: options.store.to_string(), source })?;
+    for (damage, fate) in store.take_mended() {
+        tracing::warn!(%damage, ?fate, "a damaged row was found when the store was opened");
+    }
+    Ok(store)
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lapis_p2p::{self as network, Handle, PeerInfo};
+use lapis_p2p::Handle;
 use lapis_protocol_spec::{Height, Status};
 use lapis_storage::{Store, Watermarks};
 use tokio::sync::watch;
@@ -15,14 +15,18 @@ use tokio_util::sync::CancellationToken;
 use super::{
     archives::ArchiverView,
     catch_up::{CatchUpLog, Line, Position},
+    peer_view,
 };
 use crate::{
     chain::Chain,
     feed::WatermarkFeed,
     import::ImportState,
     metrics::Metrics,
-    status::{ArchivesStatus, Direction, NodeStatus, PeerClaims, PeerView, Stall, StallReason},
-    sync::{SyncView, scheduler::Blocked},
+    status::{ArchivesStatus, NodeStatus, PeerView, Stall, StallReason},
+    sync::{
+        SyncView,
+        scheduler::{Blocked, Mend, PeerCapacity},
+    },
 };
 
 /// How often the views are renewed, beside every movement of a watermark.
@@ -49,6 +53,7 @@ pub(super) struct Reporter {
 /// What the stages tell of themselves.
 pub(super) struct Views {
     pub(super) sync: watch::Receiver<SyncView>,
+    pub(super) capacities: watch::Receiver<Vec<PeerCapacity>>,
     pub(super) import: watch::Receiver<ImportState>,
     /// `None` if this node does not archive.
     pub(super) archiver: Option<ArchiverView>,
@@ -102,7 +107,7 @@ impl Reporter {
         self.traffic = peers.iter().fold((0, 0), |(received, sent), peer| {
             (received.saturating_add(peer.bytes_in), sent.saturating_add(peer.bytes_out))
         });
-        self.peers.send_replace(peers.iter().map(view).collect());
+        self.peers.send_replace(peer_view::views(&peers, &self.views.capacities.borrow()));
     }
 
     /// Tells peers what this node has.
@@ -249,30 +254,14 @@ fn sync_stall(blocked: &Blocked, sync: &SyncView) -> Stall {
         }
         Blocked::BufferFull => Stall::new(StallReason::BufferFull, "the memory for received data is used up"),
         Blocked::OwnTrouble => Stall::new(StallReason::DiskSlow, "this machine did not take what arrived; see the log"),
+        Blocked::StoreDamaged(Mend::Value(height)) => {
+            let detail = format!("the value of height {height} is damaged and waits for somebody who has it");
+            Stall::new(StallReason::StoreDamaged, detail)
+        }
+        Blocked::StoreDamaged(Mend::ValidatorSet(root)) => {
+            let detail = format!("the validator set {root} is damaged and waits for somebody who has it");
+            Stall::new(StallReason::StoreDamaged, detail)
+        }
         Blocked::ImporterBehind => Stall::new(StallReason::ImporterBehind, "stored data is as far ahead as allowed"),
-    }
-}
-
-fn view(peer: &PeerInfo) -> PeerView {
-    let outbound = peer.connections.iter().any(|connection| connection.direction == network::Direction::Outbound);
-    PeerView {
-        peer_id: peer.peer,
-        addresses: peer.connections.iter().map(|connection| connection.address.clone()).collect(),
-        direction: if outbound { Direction::Outbound } else { Direction::Inbound },
-        agent: peer.agent.clone().unwrap_or_default(),
-        claims: peer.status.map(|status| PeerClaims {
-            decided_height: status.decided_height,
-            available_height: status.available_height,
-            earliest_value_height: status.earliest_value_height,
-            earliest_payload_height: status.earliest_payload_height,
-            earliest_blob_height: status.earliest_blob_height,
-        }),
-        score: peer.score,
-        trusted: peer.trusted,
-        last_fault: peer.last_fault.map(|fault| fault.offence.name().to_owned()),
-        banned_for_seconds: peer.banned_for.map(|left| left.as_secs()),
-        round_trip_ms: peer.round_trip.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
-        bytes_in: peer.bytes_in,
-        bytes_out: peer.bytes_out,
     }
 }

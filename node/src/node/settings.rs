@@ -2,8 +2,8 @@
 
 use std::{num::NonZeroU32, sync::Arc};
 
-use lapis_p2p::{Config as NetworkSettings, NearHead, limits::Quota};
-use lapis_protocol_spec::{Bytes32, Genesis, Kzg, KzgSetupError, archive::Compression};
+use lapis_p2p::{Config as NetworkSettings, Discovery, Mdns, NearHead, limits::Quota};
+use lapis_protocol_spec::{Genesis, Kzg, KzgSetupError, archive::Compression};
 use lapis_storage::{PruneAllow, StoreConfig};
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         ArchiveCompression, ArchiveConfig, BelowFloor, BlobRetention, ByteSize, Config, Pacing as PacingKind,
         PrunePolicy, TrustedSetupConfig,
     },
-    object_archive::{Location, ObjectArchive, ObjectError, S3Options},
+    object_archive::S3Options,
     prune::Retention,
     sync::{
         PipelineConfig, SyncConfig,
@@ -24,10 +24,18 @@ use crate::{
 const FIXED_GAP: std::time::Duration = std::time::Duration::from_millis(200);
 
 pub(super) fn network(config: &Config) -> NetworkSettings {
+    let network = &config.network;
     let mut settings = NetworkSettings {
-        listen: config.network.listen.clone(),
-        peers: config.network.peers.clone(),
-        trusted: config.network.trusted_peers.clone(),
+        listen: network.listen.clone(),
+        peers: network.peers.clone(),
+        trusted: network.trusted_peers.clone(),
+        discovery: Discovery {
+            target_peers: network.target_peers,
+            boot_nodes: network.boot_nodes.clone(),
+            external_addresses: network.external_addresses.clone(),
+            mdns: if network.mdns { Mdns::On } else { Mdns::Off },
+            ..Discovery::default()
+        },
         ..NetworkSettings::default()
     };
     let connections = &mut settings.limits.connections;
@@ -129,19 +137,14 @@ pub(super) fn archiver(config: &ArchiveConfig) -> ArchiverConfig {
     }
 }
 
-/// Opens a place for archives of the chain of `genesis_id`.
-pub(super) fn object_archive(
-    config: &ArchiveConfig,
-    location: &Location,
-    genesis_id: &Bytes32,
-) -> Result<ObjectArchive, ObjectError> {
-    let s3 = S3Options {
+/// How S3-compatible services are reached.
+pub(super) fn s3(config: &ArchiveConfig) -> S3Options {
+    S3Options {
         endpoint: config.s3_endpoint.clone(),
         region: config.s3_region.clone(),
         allow_http: config.s3_allow_http,
         credentials: None,
-    };
-    ObjectArchive::open(location, &s3, config.timeout, genesis_id)
+    }
 }
 
 /// Why the trusted setup cannot be loaded.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use lapis_protocol_spec::{
     Height, HeightRanges,
     archive::{MAX_INDEX_BYTES, MAX_INDEX_HEIGHTS},
@@ -13,12 +13,16 @@ use super::{ArchiveName, ObjectArchive, ObjectError, Operation};
 /// Most archives that are remembered, the highest ones: 26 MB of names, 4 million heights in archives of 32.
 const MAX_ARCHIVES: usize = 1 << 17;
 
+/// Most objects that one look goes through, an archive and its index for each name and as much again: a service whose list
+/// has no end does not keep what it lists from being known.
+const MAX_LISTED: usize = 4 * MAX_ARCHIVES;
+
 /// The archives at one location.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
     archives: BTreeSet<ArchiveName>,
-    /// Those in which something was found to be wrong: asked last, until the catalog is made anew.
-    damaged: BTreeSet<ArchiveName>,
+    /// Those in which something was found to be wrong, or that are gone: asked last, until the catalog is made anew.
+    avoided: BTreeSet<ArchiveName>,
 }
 
 impl Catalog {
@@ -32,11 +36,15 @@ impl Catalog {
         }
     }
 
-    /// Something is wrong in this one: others that have the same heights are preferred to it.
-    pub fn damaged(&mut self, name: ArchiveName) {
-        if self.archives.contains(&name) {
-            self.damaged.insert(name);
-        }
+    /// Something is wrong in this one, or it is gone: others that have the same heights are preferred to it.
+    /// `true` if that is news.
+    pub fn avoid(&mut self, name: ArchiveName) -> bool {
+        self.archives.contains(&name) && self.avoided.insert(name)
+    }
+
+    /// Whether others are preferred to this one.
+    pub fn avoids(&self, name: &ArchiveName) -> bool {
+        self.avoided.contains(name)
     }
 
     /// An archive that has `height`, one in which nothing is known to be wrong if there is one.
@@ -45,7 +53,7 @@ impl Catalog {
         let lowest = ArchiveName::lowest_from(height.saturating_sub(MAX_INDEX_HEIGHTS - 1));
         let above = ArchiveName::lowest_from(height.saturating_add(1));
         let candidates = self.archives.range(lowest..above).rev().filter(|name| name.last >= height);
-        candidates.min_by_key(|name| self.damaged.contains(name)).copied()
+        candidates.min_by_key(|name| self.avoided.contains(name)).copied()
     }
 
     /// All heights that some archive has.
@@ -70,16 +78,18 @@ impl Catalog {
 }
 
 impl ObjectArchive {
-    /// Adds to `catalog` what is there behind `after` in the order of names; `None` for everything.
+    /// Adds to `catalog` what is there behind `after` in the order of names; `None` for everything. Of more than half a
+    /// million objects some are left out.
     ///
     /// # Errors
     /// [`ObjectError`]; `catalog` has what was found before.
     pub async fn list(&self, catalog: &mut Catalog, after: Option<&ArchiveName>) -> Result<(), ObjectError> {
         let failed = |source| ObjectError { operation: Operation::List, object: self.shown(&self.base), source };
-        let mut objects = match after {
+        let objects = match after {
             Some(name) => self.objects.list_with_offset(Some(&self.base), &self.path(name.index())),
             None => self.objects.list(Some(&self.base)),
         };
+        let mut objects = objects.take(MAX_LISTED);
         while let Some(object) = objects.try_next().await.map_err(failed)? {
             let name = object.location.filename().and_then(ArchiveName::of_index);
             if let Some(name) = name.filter(|_| object.size <= MAX_INDEX_BYTES as u64) {
@@ -125,7 +135,7 @@ mod tests {
         let mut catalog = Catalog::default();
         catalog.insert(wrong);
         catalog.insert(good);
-        catalog.damaged(wrong);
+        assert!(catalog.avoid(wrong) && catalog.avoids(&wrong) && !catalog.avoids(&good));
         assert_eq!(catalog.with(12), Some(good));
         assert_eq!(catalog.with(18), Some(wrong));
     }

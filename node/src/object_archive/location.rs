@@ -2,6 +2,8 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
+use object_store::path::Path;
+
 /// A place for archives.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Location {
@@ -25,6 +27,12 @@ pub enum LocationError {
     /// `s3://` and no bucket.
     #[error("the bucket is missing")]
     NoBucket,
+    /// The name of the bucket is none.
+    #[error("{0:?} is not the name of a bucket")]
+    Bucket(String),
+    /// A prefix that would not be used as it is written.
+    #[error("the prefix has a part, or a character, that object names cannot have: it would become {0:?}")]
+    Prefix(String),
     /// Neither `file` nor `s3`.
     #[error("{0}:// is not known, only file:// and s3:// are")]
     Scheme(String),
@@ -42,11 +50,24 @@ impl FromStr for Location {
                 if bucket.is_empty() {
                     return Err(LocationError::NoBucket);
                 }
-                Ok(Self::S3 { bucket: bucket.to_owned(), prefix: prefix.trim_matches('/').to_owned() })
+                s3(bucket, prefix.trim_matches('/'))
             }
             Some((scheme, _)) => Err(LocationError::Scheme(scheme.to_owned())),
         }
     }
+}
+
+fn s3(bucket: &str, prefix: &str) -> Result<Location, LocationError> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if !bucket.bytes().all(is_plain) || !bucket.bytes().any(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(LocationError::Bucket(bucket.to_owned()));
+    }
+    // What operators read and what is used must be the same.
+    let used = Path::from(prefix);
+    if used.as_ref() != prefix {
+        return Err(LocationError::Prefix(used.into()));
+    }
+    Ok(Location::S3 { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
 }
 
 fn directory(path: &str) -> Result<Location, LocationError> {
@@ -72,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_location_is_read_as_it_is_shown() {
-        for text in ["file:///var/lib/archive", "s3://bucket", "s3://bucket/a/b"] {
+        for text in ["file:///var/lib/archive", "s3://bucket", "s3://bucket/a/b", "s3://my.bucket-1/a b=c/1+1"] {
             assert_eq!(text.parse::<Location>().unwrap().to_string(), text);
         }
         assert_eq!("/var/a b".parse::<Location>().unwrap(), Location::Directory("/var/a b".into()));
@@ -84,6 +105,14 @@ mod tests {
         assert_eq!("archive".parse::<Location>(), Err(LocationError::Relative));
         assert_eq!("file://archive".parse::<Location>(), Err(LocationError::Relative));
         assert_eq!("s3:///prefix".parse::<Location>(), Err(LocationError::NoBucket));
+        for bucket in ["user:password@bucket", "a b", "..", "bucket?x=1", "[::1]"] {
+            let refused = format!("s3://{bucket}/prefix").parse::<Location>();
+            assert_eq!(refused, Err(LocationError::Bucket(bucket.to_owned())));
+        }
+        for prefix in ["a/../b", "a//b", ".", "50%", "a#1", "a?b", "a\\b"] {
+            let refused = format!("s3://bucket/{prefix}").parse::<Location>();
+            assert!(matches!(refused, Err(LocationError::Prefix(_))), "{prefix}: {refused:?}");
+        }
         assert_eq!("gs://bucket".parse::<Location>(), Err(LocationError::Scheme("gs".to_owned())));
     }
 }

@@ -6,18 +6,21 @@
 //! ```
 //!
 //! Heights are written with 20 digits, so that names sort as heights do. An archive counts once its index is there: the
-//! index is written last, and only after the archive has been read back. Writers do not share names, so two nodes that
-//! archive to one place cannot mix an index with an archive that it does not describe.
+//! index is written last, and only after the archive has been read back; who wrote it counts on it once the index has
+//! been, too. Writers do not share names, so two nodes that archive to one place cannot mix an index with an archive that
+//! it does not describe.
 //!
 //! This module owns names, transfers and their time limits. What is read from here is trusted no more than what a peer
 //! sends.
 
 mod cache;
 mod catalog;
+mod download;
 mod error;
 mod location;
 mod name;
 mod open;
+mod presence;
 mod source;
 mod upload;
 

@@ -2,8 +2,14 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use hyper::Uri;
 use lapis_protocol_spec::Bytes32;
-use object_store::{ClientOptions, ObjectStore, RetryConfig, aws::AmazonS3Builder, local::LocalFileSystem, path::Path};
+use object_store::{
+    ClientOptions, ObjectStore, RetryConfig,
+    aws::{AmazonS3Builder, AmazonS3ConfigKey},
+    local::LocalFileSystem,
+    path::Path,
+};
 
 use super::{Location, ObjectError, Operation};
 
@@ -43,8 +49,8 @@ impl fmt::Debug for ObjectArchive {
 }
 
 impl ObjectArchive {
-    /// Opens `location` for archives of the chain `genesis_id`. Asks nothing of a remote service yet; a directory is
-    /// created if it does not exist. No single request takes longer than `time_limit`. Blocks on the disk for a moment.
+    /// Opens `location` for archives of the chain `genesis_id`. Asks nothing of a remote service yet; a directory must be
+    /// there. No single request takes longer than `time_limit`. Blocks on the disk for a moment.
     ///
     /// # Errors
     /// [`ObjectError`] if the location cannot be used at all.
@@ -57,15 +63,14 @@ impl ObjectArchive {
         let failed = |source| ObjectError { operation: Operation::Open, object: location.to_string(), source };
         let (objects, prefix): (Arc<dyn ObjectStore>, &str) = match location {
             Location::Directory(path) => {
-                std::fs::create_dir_all(path).map_err(|source| {
-                    failed(object_store::Error::Generic { store: "directory", source: Box::new(source) })
-                })?;
                 let directory = LocalFileSystem::new_with_prefix(path).map_err(failed)?;
                 // Only what is on the disk counts as archived.
                 (Arc::new(directory.with_fsync(true)), "")
             }
             Location::S3 { bucket, prefix } => {
-                let service = s3_service(bucket, s3, time_limit).build().map_err(failed)?;
+                let service = s3_service(bucket, s3, time_limit);
+                check_s3(&service).map_err(|error| failed(unusable(error)))?;
+                let service = service.build().map_err(failed)?;
                 (Arc::new(service), prefix)
             }
         };
@@ -79,6 +84,14 @@ impl ObjectArchive {
         &self.location
     }
 
+    /// Whether objects are listed in the order of their names.
+    pub(super) fn lists_in_order(&self) -> bool {
+        match self.location {
+            Location::Directory(_) => false,
+            Location::S3 { .. } => true,
+        }
+    }
+
     pub(super) fn path(&self, file: String) -> Path {
         self.base.clone().join(file)
     }
@@ -90,6 +103,35 @@ impl ObjectArchive {
             Location::S3 { bucket, .. } => format!("s3://{bucket}/{path}"),
         }
     }
+}
+
+/// What the client would take and then panic over, whether it comes from the configuration or from the environment.
+#[derive(Debug, thiserror::Error)]
+enum S3Fault {
+    #[error("the endpoint {0:?} is not a URL of a service, such as https://s3.example.org or http://127.0.0.1:9000")]
+    Endpoint(String),
+    #[error("{0:?} is not the name of a region")]
+    Region(String),
+}
+
+fn check_s3(service: &AmazonS3Builder) -> Result<(), S3Fault> {
+    if let Some(endpoint) = service.get_config_value(&AmazonS3ConfigKey::Endpoint) {
+        let is_service = endpoint.parse::<Uri>().is_ok_and(|uri| {
+            let speaks_http = matches!(uri.scheme_str(), Some("http" | "https"));
+            let is_plain = uri.query().is_none() && !endpoint.contains(['@', '#']);
+            speaks_http && is_plain && uri.host().is_some_and(|host| !host.is_empty())
+        });
+        if !is_service {
+            return Err(S3Fault::Endpoint(endpoint));
+        }
+    }
+    let region = service.get_config_value(&AmazonS3ConfigKey::Region).unwrap_or_default();
+    let is_name = region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    if is_name { Ok(()) } else { Err(S3Fault::Region(region)) }
+}
+
+fn unusable(source: impl std::error::Error + Send + Sync + 'static) -> object_store::Error {
+    object_store::Error::Generic { store: "S3", source: Box::new(source) }
 }
 
 fn s3_service(bucket: &str, options: &S3Options, time_limit: Duration) -> AmazonS3Builder {
@@ -111,4 +153,40 @@ fn s3_service(bucket: &str, options: &S3Options, time_limit: Duration) -> Amazon
         builder = builder.with_access_key_id(id).with_secret_access_key(secret);
     }
     builder
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn open(endpoint: &str, region: &str) -> Result<ObjectArchive, ObjectError> {
+        let options = S3Options {
+            endpoint: Some(endpoint.to_owned()),
+            region: Some(region.to_owned()),
+            allow_http: true,
+            credentials: Some(("lapis".to_owned(), "secret".to_owned())),
+        };
+        let location = "s3://heights/archives".parse::<Location>().unwrap();
+        ObjectArchive::open(&location, &options, Duration::from_secs(1), &Bytes32::from([7; 32]))
+    }
+
+    #[test]
+    fn a_service_that_cannot_be_one_is_refused_with_the_reason() {
+        for endpoint in ["http://127.0.0.1:9000", "https://s3.example.org", "https://s3.example.org/below/this/"] {
+            assert!(open(endpoint, "eu-central-1").is_ok(), "{endpoint}");
+        }
+        for endpoint in
+            ["localhost:9000", "s3.example.org", "ftp://a", "http://", "http://a b", "http://a:b@c", "http://a?b"]
+        {
+            let refused = open(endpoint, "eu-central-1").unwrap_err().to_string();
+            assert!(
+                refused.starts_with("cannot open s3://heights/archives: ") && refused.contains("not a URL"),
+                "{refused}"
+            );
+        }
+        let refused = open("http://127.0.0.1:9000", "eu central").unwrap_err().to_string();
+        assert!(refused.contains("\"eu central\" is not the name of a region"), "{refused}");
+    }
 }

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use lapis_protocol_spec::{
     BlobSidecar, Bytes32, Height, HeightRanges, PayloadEnvelope,
-    archive::{Index, IndexError, MAX_INDEX_BYTES, SidecarPart},
+    archive::{Index, IndexError, IndexRecord, MAX_INDEX_BYTES, SidecarPart},
+    encode,
 };
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,12 @@ use crate::{
 
 /// After so many looks for newer archives, everything is listed again: archives of lower heights are found then.
 const FULL_LIST_EVERY: u32 = 60;
+
+/// More than the frames of a part take beside their contents.
+const FRAMES_BYTES: usize = 1024;
+
+/// Archives of one height that are tried for one answer.
+const MAX_ATTEMPTS: u32 = 4;
 
 /// Reads archives at one location.
 #[derive(Debug)]
@@ -44,14 +51,18 @@ pub struct ArchiveSource {
 enum SourceError {
     #[error("no archive has height {0}")]
     NoArchive(Height),
-    #[error(transparent)]
-    Object(#[from] ObjectError),
+    #[error("{source}")]
+    Object { name: ArchiveName, source: ObjectError },
+    #[error("{0} ends before a part that its index names")]
+    Short(ArchiveName),
     #[error("index of {name}: {source}")]
     Index { name: ArchiveName, source: IndexError },
     #[error("the index of {0} is of another chain or of other heights")]
     OtherIndex(ArchiveName),
     #[error("the index of {0} is larger than one may be")]
     LongIndex(ArchiveName),
+    #[error("the payload of height {height} takes more room in {name} than it has bytes")]
+    LongPayload { name: ArchiveName, height: Height },
     #[error("height {height} of {name} has no blob {index}")]
     NoBlob { name: ArchiveName, height: Height, index: u64 },
     #[error("{name}: {source}")]
@@ -62,26 +73,37 @@ enum SourceError {
 
 impl SourceError {
     fn fault(self) -> ArchiveFault {
-        let missing = matches!(&self, Self::Object(error) if error.is_missing());
-        match self {
-            Self::NoArchive(_) => ArchiveFault::Unavailable(Box::new(self)),
-            Self::Object(_) if missing => ArchiveFault::Unavailable(Box::new(self)),
-            Self::Object(_) | Self::Task(_) => ArchiveFault::Passing(Box::new(self)),
-            Self::Index { .. } | Self::OtherIndex(_) | Self::LongIndex(_) | Self::NoBlob { .. } | Self::Part { .. } => {
-                ArchiveFault::Damaged(Box::new(self))
+        let cause = |error: Self| Box::new(error);
+        match &self {
+            Self::NoArchive(_) => ArchiveFault::Unavailable(cause(self)),
+            Self::Object { source, .. } if source.is_missing() => ArchiveFault::Unavailable(cause(self)),
+            Self::Object { .. } | Self::Task(_) => ArchiveFault::Passing(cause(self)),
+            // No memory to decompress it, here.
+            Self::Part { source: ReadError::Io(_), .. } => ArchiveFault::Passing(cause(self)),
+            Self::Index { .. }
+            | Self::OtherIndex(_)
+            | Self::LongIndex(_)
+            | Self::Short(_)
+            | Self::LongPayload { .. }
+            | Self::NoBlob { .. }
+            | Self::Part { source: ReadError::Archive(_) | ReadError::Compression { .. }, .. } => {
+                ArchiveFault::Damaged(cause(self))
             }
         }
     }
 
-    /// The archive that is to be avoided.
-    fn blames(&self) -> Option<ArchiveName> {
+    /// The archive that is to be avoided: something is wrong in it, or it is gone.
+    fn avoids(&self) -> Option<ArchiveName> {
         match self {
+            Self::Part { source: ReadError::Io(_), .. } | Self::NoArchive(_) | Self::Task(_) => None,
+            Self::Object { name, source } => source.is_missing().then_some(*name),
             Self::Index { name, .. }
             | Self::OtherIndex(name)
             | Self::LongIndex(name)
+            | Self::Short(name)
+            | Self::LongPayload { name, .. }
             | Self::NoBlob { name, .. }
             | Self::Part { name, .. } => Some(*name),
-            Self::NoArchive(_) | Self::Object(_) | Self::Task(_) => None,
         }
     }
 }
@@ -154,7 +176,9 @@ impl ArchiveSource {
     }
 
     async fn fetch_index(&self, name: ArchiveName) -> Result<Arc<Index>, SourceError> {
-        let bytes = self.archive.index(&name, MAX_INDEX_BYTES as u64).await?.ok_or(SourceError::LongIndex(name))?;
+        let index = self.archive.index(&name, MAX_INDEX_BYTES as u64).await;
+        let bytes = index.map_err(|source| SourceError::Object { name, source })?;
+        let bytes = bytes.ok_or(SourceError::LongIndex(name))?;
         let length = bytes.len();
         let decoded = tokio::task::spawn_blocking(move || Index::decode(&bytes)).await?;
         let index = decoded.map_err(|source| SourceError::Index { name, source })?;
@@ -194,11 +218,15 @@ impl ArchiveSource {
         Ok(values)
     }
 
-    async fn read_payload(&self, height: Height) -> Result<PayloadEnvelope, SourceError> {
+    async fn read_payload(&self, height: Height, max_bytes: usize) -> Result<PayloadEnvelope, SourceError> {
         let (name, index) = self.index(height).await?;
-        let range = index.payload_part(height).ok_or(SourceError::OtherIndex(name))?;
+        let record = index.record(height).ok_or(SourceError::OtherIndex(name))?;
+        let range = record.payload_part();
+        if range.end.saturating_sub(range.start) > longest_payload_part(record, max_bytes) {
+            return Err(SourceError::LongPayload { name, height });
+        }
         let compression = index.compression();
-        self.read_part(name, range, move |bytes| read_payload_part(&bytes, compression, height)).await
+        self.read_part(name, range, move |bytes| read_payload_part(&bytes, compression, height, max_bytes)).await
     }
 
     async fn read_sidecars(&self, height: Height, indices: Vec<u64>) -> Result<Vec<BlobSidecar>, SourceError> {
@@ -225,20 +253,42 @@ impl ArchiveSource {
         range: Range<u64>,
         decode: impl FnOnce(Bytes) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, SourceError> {
-        let bytes = self.archive.part(&name, range).await?;
+        let part = self.archive.part(&name, range).await;
+        let bytes = part.map_err(|source| SourceError::Object { name, source })?.ok_or(SourceError::Short(name))?;
         let decoded = tokio::task::spawn_blocking(move || decode(bytes)).await?;
         decoded.map_err(|source| SourceError::Part { name, source })
     }
 
-    /// Says whose fault a failure is, and remembers what is to be avoided.
-    fn judge<T>(&self, result: Result<T, SourceError>) -> Result<T, ArchiveFault> {
-        result.map_err(|error| {
-            if let Some(name) = error.blames() {
-                lock(&self.catalog).damaged(name);
-                lock(&self.indices).remove(&name);
+    /// Reads what an archive with `height` has. Where one turns out to be of no use another one is tried, before anything
+    /// is said against this place.
+    async fn read_any<T, F: Future<Output = Result<T, SourceError>>>(
+        &self,
+        height: Height,
+        read: impl Fn() -> F + Send,
+    ) -> Result<T, ArchiveFault> {
+        let mut attempts = 1;
+        loop {
+            let error = match read().await {
+                Ok(found) => return Ok(found),
+                Err(error) => error,
+            };
+            let Some(name) = error.avoids() else { return Err(error.fault()) };
+            if !self.avoid(name, height, &error) || attempts >= MAX_ATTEMPTS {
+                return Err(error.fault());
             }
-            error.fault()
-        })
+            attempts += 1;
+        }
+    }
+
+    /// Remembers to avoid `name`. `true` if another archive, that is not to be avoided, has `height`.
+    fn avoid(&self, name: ArchiveName, height: Height, why: &SourceError) -> bool {
+        lock(&self.indices).remove(&name);
+        let mut catalog = lock(&self.catalog);
+        if catalog.avoid(name) {
+            let location = self.archive.location();
+            tracing::warn!(%location, %name, error = %why, "an archive cannot be used");
+        }
+        catalog.with(height).is_some_and(|other| !catalog.avoids(&other))
     }
 }
 
@@ -252,16 +302,25 @@ impl Archive for ArchiveSource {
         heights: Range<Height>,
         max_bytes: u64,
     ) -> BoxFuture<'_, Result<Vec<ArchivedValue>, ArchiveFault>> {
-        self.read_values(heights, max_bytes).map(|result| self.judge(result)).boxed()
+        let height = heights.start;
+        self.read_any(height, move || self.read_values(heights.clone(), max_bytes)).boxed()
     }
 
-    fn payload(&self, height: Height) -> BoxFuture<'_, Result<PayloadEnvelope, ArchiveFault>> {
-        self.read_payload(height).map(|result| self.judge(result)).boxed()
+    fn payload(&self, height: Height, max_bytes: usize) -> BoxFuture<'_, Result<PayloadEnvelope, ArchiveFault>> {
+        self.read_any(height, move || self.read_payload(height, max_bytes)).boxed()
     }
 
     fn sidecars(&self, height: Height, indices: Vec<u64>) -> BoxFuture<'_, Result<Vec<BlobSidecar>, ArchiveFault>> {
-        self.read_sidecars(height, indices).map(|result| self.judge(result)).boxed()
+        self.read_any(height, move || self.read_sidecars(height, indices.clone())).boxed()
     }
+}
+
+/// Bytes that the payload part of a record can take as it is stored, if the payload's envelope takes at most `max_bytes`:
+/// with the frames around it, and what a compressor adds that finds nothing to compress.
+fn longest_payload_part(record: &IndexRecord, max_bytes: usize) -> u64 {
+    let sets: usize = record.sets().iter().map(|set| encode(set).len()).sum();
+    let plain = (sets + record.decided().encoded_len()).saturating_add(max_bytes).saturating_add(FRAMES_BYTES) as u64;
+    plain.saturating_add(plain / 64).saturating_add(FRAMES_BYTES as u64)
 }
 
 /// No lock here is held while anything can fail or wait.

@@ -1,25 +1,24 @@
-//! Writing objects from code that writes to a stream, and reading them back.
+//! Writing objects from code that writes to a stream.
 
 use std::{
     io::{self, Write},
-    ops::Range,
     time::Duration,
 };
 
 use bytes::Bytes;
 use lapis_protocol_spec::Bytes32;
-use object_store::{ObjectStoreExt, PutPayload, WriteMultipart, path::Path};
+use object_store::{ObjectStoreExt, PutPayload, WriteMultipart};
 use sha2::{Digest, Sha256};
 use tokio::{sync::mpsc, task::JoinError};
 use tokio_util::sync::CancellationToken;
 
-use super::{ArchiveName, ObjectArchive, ObjectError, Operation, TRANSFER_BYTES};
+use super::{ArchiveName, Location, ObjectArchive, ObjectError, Operation, TRANSFER_BYTES};
 
 /// Parts of one upload that are sent at a time. With the one that waits and the one that is being filled, an upload takes
 /// four times [`TRANSFER_BYTES`] at most.
 const PARTS_IN_FLIGHT: usize = 2;
 
-/// How long the object store may take to forget what was sent of an upload that is given up.
+/// How long the object store may take, once an upload is to stop, to make an object of what was sent or to forget it.
 const ABORT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Length and SHA-256 of an object.
@@ -75,7 +74,14 @@ impl ObjectArchive {
     {
         let path = self.path(name.archive());
         let failed = |source| ObjectError { operation: Operation::Write, object: self.shown(&path), source };
-        let upload = self.objects.put_multipart(&path).await.map_err(failed)?;
+        tokio::select! {
+            () = stop.cancelled() => return Err(UploadError::Interrupted),
+            cleared = self.make_way(name) => cleared?,
+        }
+        let upload = tokio::select! {
+            () = stop.cancelled() => return Err(UploadError::Interrupted),
+            upload = self.objects.put_multipart(&path) => upload.map_err(failed)?,
+        };
         let mut upload = WriteMultipart::new_with_chunk_size(upload, TRANSFER_BYTES);
         let (chunks, mut received) = mpsc::channel(1);
         let writer = tokio::task::spawn_blocking(move || {
@@ -88,7 +94,12 @@ impl ObjectArchive {
         drop(received);
         let written: Result<_, E> = writer.await?;
         let failure = match (sent, written) {
-            (Ok(true), Ok(uploaded)) => return upload.finish().await.map(|_| uploaded).map_err(|e| failed(e).into()),
+            (Ok(true), Ok(uploaded)) => {
+                return match finish(upload, stop).await {
+                    Some(finished) => finished.map(|()| uploaded).map_err(|error| failed(error).into()),
+                    None => Err(UploadError::Interrupted),
+                };
+            }
             (Ok(true), Err(error)) => UploadError::Source(error),
             // Whatever the writer says then: its pipe is broken.
             (Ok(false), _) => UploadError::Interrupted,
@@ -96,6 +107,24 @@ impl ObjectArchive {
         };
         let _ = tokio::time::timeout(ABORT_LIMIT, upload.abort()).await;
         Err(failure)
+    }
+
+    /// Before an archive is written again that an earlier run wrote: its index goes, since it would describe another one,
+    /// and what a kill has left in a directory of an upload. A directory that has gone (a file system that is not mounted)
+    /// is not made anew.
+    async fn make_way(&self, name: &ArchiveName) -> Result<(), ObjectError> {
+        if let Location::Directory(directory) = self.location() {
+            let (directory, base, archive) = (directory.clone(), self.base.to_string(), name.archive());
+            let cleared = tokio::task::spawn_blocking(move || clear(&directory, &directory.join(base), &archive)).await;
+            let cleared = cleared.unwrap_or_else(|error| Err(io::Error::other(error)));
+            let failed = |source| object_store::Error::Generic { store: "directory", source: Box::new(source) };
+            cleared.map_err(failed).map_err(ObjectError::during(Operation::Write, self.location()))?;
+        }
+        let index = self.path(name.index());
+        match self.objects.delete(&index).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(ObjectError::during(Operation::Write, self.shown(&index))(source)),
+        }
     }
 
     /// Writes the index of the archive `name`.
@@ -107,53 +136,25 @@ impl ObjectArchive {
         let put = self.objects.put(&path, PutPayload::from(index)).await;
         put.map(drop).map_err(ObjectError::during(Operation::Write, self.shown(&path)))
     }
+}
 
-    /// Reads the whole archive `name` and returns what it reads as. Takes the memory of one transfer.
-    ///
-    /// # Errors
-    /// [`ObjectError`].
-    pub async fn checksum(&self, name: &ArchiveName) -> Result<Checksum, ObjectError> {
-        let path = self.path(name.archive());
-        let meta = self.objects.head(&path).await;
-        let length = meta.map_err(ObjectError::during(Operation::Read, self.shown(&path)))?.size;
-        let mut sha256 = Sha256::new();
-        let mut from = 0;
-        while from < length {
-            let to = length.min(from.saturating_add(TRANSFER_BYTES as u64));
-            sha256.update(self.read(&path, from..to).await?);
-            from = to;
+/// Removes what uploads of `archive` that were cut off have left in `base`, below `directory`, which must be there.
+fn clear(directory: &std::path::Path, base: &std::path::Path, archive: &str) -> io::Result<()> {
+    std::fs::metadata(directory)?;
+    let entries = match std::fs::read_dir(base) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        // What the object store's client calls a file whose upload is not complete.
+        let is_left_over = name.to_str().and_then(|name| name.strip_prefix(archive)?.strip_prefix('#')).is_some();
+        if is_left_over {
+            std::fs::remove_file(entry.path())?;
         }
-        Ok(Checksum { length, sha256: Bytes32::from(<[u8; 32]>::from(sha256.finalize())) })
     }
-
-    /// The index of the archive `name`; `None` if it is longer than `max_bytes`.
-    ///
-    /// # Errors
-    /// [`ObjectError`].
-    pub async fn index(&self, name: &ArchiveName, max_bytes: u64) -> Result<Option<Bytes>, ObjectError> {
-        let path = self.path(name.index());
-        let read = || ObjectError::during(Operation::Read, self.shown(&path));
-        let object = self.objects.get(&path).await.map_err(read())?;
-        // The service says how much it is going to send, and the client takes no more.
-        if object.meta.size > max_bytes {
-            return Ok(None);
-        }
-        object.bytes().await.map(Some).map_err(read())
-    }
-
-    /// Bytes of the archive `name`: all that were asked for, which are held in memory.
-    ///
-    /// # Errors
-    /// [`ObjectError`].
-    pub async fn part(&self, name: &ArchiveName, range: Range<u64>) -> Result<Bytes, ObjectError> {
-        self.read(&self.path(name.archive()), range).await
-    }
-
-    /// Bytes of an object: all that were asked for.
-    pub(super) async fn read(&self, path: &Path, range: Range<u64>) -> Result<Bytes, ObjectError> {
-        let read = self.objects.get_range(path, range).await;
-        read.map_err(ObjectError::during(Operation::Read, self.shown(path)))
-    }
+    Ok(())
 }
 
 /// Sends chunks until there are no more. `false` if it was stopped before.
@@ -173,6 +174,18 @@ async fn send(
             ready = upload.wait_for_capacity(PARTS_IN_FLIGHT) => ready?,
         }
         upload.put(chunk);
+    }
+}
+
+/// Makes an object of what was sent. `None` if that is not done soon after `stop`.
+async fn finish(upload: WriteMultipart, stop: &CancellationToken) -> Option<Result<(), object_store::Error>> {
+    let limit = async {
+        stop.cancelled().await;
+        tokio::time::sleep(ABORT_LIMIT).await;
+    };
+    tokio::select! {
+        finished = upload.finish() => Some(finished.map(drop)),
+        () = limit => None,
     }
 }
 

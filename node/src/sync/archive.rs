@@ -50,11 +50,11 @@ pub trait Archive: Debug + Send + Sync {
     fn values(&self, heights: Range<Height>, max_bytes: u64)
     -> BoxFuture<'_, Result<Vec<ArchivedValue>, ArchiveFault>>;
 
-    /// The payload of `height`.
+    /// The payload of `height`, whose envelope takes at most `max_bytes`: a longer one is damage, and not held in memory.
     ///
     /// # Errors
     /// [`ArchiveFault`].
-    fn payload(&self, height: Height) -> BoxFuture<'_, Result<PayloadEnvelope, ArchiveFault>>;
+    fn payload(&self, height: Height, max_bytes: usize) -> BoxFuture<'_, Result<PayloadEnvelope, ArchiveFault>>;
 
     /// The sidecars of `height` at `indices`, which ascend, in that order. Holds no more than these in memory.
     ///

@@ -5,6 +5,8 @@
 
 mod archive;
 mod chain;
+mod fetch;
+mod peers;
 mod place;
 mod running;
 mod upkeep;

@@ -5,13 +5,15 @@ use std::{
     process::{Child, ChildStderr, Command, Stdio},
 };
 
+use serde_json::Value;
+
 use crate::place::lapis;
 
 /// The process and where it answers. Killed when it is dropped.
 pub(crate) struct Running {
     child: Child,
     log: BufReader<ChildStderr>,
-    http: String,
+    started: Value,
 }
 
 impl Running {
@@ -22,23 +24,39 @@ impl Running {
 
     /// Starts a node and waits until it says that it has started.
     pub(crate) fn start(dir: &str) -> Self {
-        let mut child =
-            lapis(&Self::words(dir)).env("LAPIS_LOG__FORMAT", "json").stderr(Stdio::piped()).spawn().unwrap();
+        Self::start_with(dir, &[])
+    }
+
+    /// The same with `settings`, variables and their values.
+    pub(crate) fn start_with(dir: &str, settings: &[(&str, &str)]) -> Self {
+        let mut command = lapis(&Self::words(dir));
+        command.env("LAPIS_LOG__FORMAT", "json").envs(settings.iter().copied()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
-        let http = loop {
+        let started = loop {
             let mut line = String::new();
             assert_ne!(log.read_line(&mut line).unwrap(), 0, "the node ended before it started");
-            let event: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+            let event: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
             if event["message"] == "node started" {
-                break event["http"].as_str().unwrap().to_owned();
+                break event;
             }
         };
-        Self { child, log, http }
+        Self { child, log, started }
     }
 
     /// Where HTTP answers.
     pub(crate) fn http(&self) -> &str {
-        &self.http
+        self.started["http"].as_str().unwrap()
+    }
+
+    /// Where administration answers.
+    pub(crate) fn admin(&self) -> &str {
+        self.started["admin"].as_str().unwrap()
+    }
+
+    /// What it said when it had started.
+    pub(crate) fn log_of_start(&self) -> &Value {
+        &self.started
     }
 
     /// Sends SIGTERM and waits for the end; the exit code.

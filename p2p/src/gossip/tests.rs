@@ -12,10 +12,6 @@ fn raw(topic: &IdentTopic, data: Vec<u8>) -> RawMessage {
     }
 }
 
-fn snappy() -> Snappy {
-    Snappy { max: Method::DecidedValuesByRange.response_bounds().max() }
-}
-
 #[test]
 fn topic_has_the_first_four_bytes_of_the_genesis_id() {
     let mut genesis_id = Bytes32::ZERO;
@@ -27,9 +23,9 @@ fn topic_has_the_first_four_bytes_of_the_genesis_id() {
 fn message_id_is_over_topic_and_uncompressed_bytes() {
     let topic = topic(&Bytes32::ZERO);
     let bytes = ssz::encode(&DecidedValue::default());
-    let compressed = snappy().outbound_transform(&topic.hash(), bytes.clone()).unwrap();
+    let compressed = Snappy.outbound_transform(&topic.hash(), bytes.clone()).unwrap();
     assert_eq!(snap::raw::decompress_len(&compressed).unwrap(), bytes.len());
-    let message = snappy().inbound_transform(raw(&topic, compressed)).unwrap();
+    let message = Snappy.inbound_transform(raw(&topic, compressed)).unwrap();
     let mut preimage = topic.hash().as_str().as_bytes().to_vec();
     preimage.extend(&bytes);
     assert_eq!(message_id(&message).0, Sha256::digest(preimage)[..20]);
@@ -45,7 +41,7 @@ fn a_bomb_and_garbage_are_not_decompressed_and_do_not_decode() {
     announces_gigabytes.extend([0; 16]);
     let mut ids = std::collections::HashSet::new();
     for data in [bomb, plain, announces_gigabytes, Vec::new(), vec![1, 2, 3]] {
-        let message = snappy().inbound_transform(raw(&topic, data)).unwrap();
+        let message = Snappy.inbound_transform(raw(&topic, data)).unwrap();
         assert!(message.data.len() <= 64);
         assert!(decode(&message).is_none());
         ids.insert(message_id(&message));

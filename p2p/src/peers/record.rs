@@ -101,6 +101,28 @@ impl Record {
         self.protocols = protocols.filter(|name| name.len() <= KEPT_CHARACTERS).take(KEPT_PROTOCOLS).collect();
     }
 
+    /// Connected, and to stay so.
+    pub(super) const fn is_held(&self) -> bool {
+        matches!(self.phase, Phase::Handshaking { .. } | Phase::Ready)
+    }
+
+    /// Where this node dialed it.
+    pub(super) fn dialed_at(&self) -> Option<&Multiaddr> {
+        self.links.iter().find(|link| link.direction == Direction::Outbound).map(|link| &link.address)
+    }
+
+    /// Received and sent in exchanges, over the connections that are open.
+    pub(super) fn live_bytes(&self) -> (u64, u64) {
+        self.bytes_beyond((0, 0))
+    }
+
+    fn bytes_beyond(&self, past: (u64, u64)) -> (u64, u64) {
+        let live = self.links.iter().map(|link| link.traffic.bytes());
+        live.fold(past, |(received, sent), (more_received, more_sent)| {
+            (received.saturating_add(more_received), sent.saturating_add(more_sent))
+        })
+    }
+
     pub(super) fn is_banned(&self, now: Instant) -> bool {
         self.banned_until.is_some_and(|until| until > now)
     }
@@ -112,10 +134,7 @@ impl Record {
     }
 
     pub(super) fn info(&self, peer: PeerId, now: Instant, rules: &ScoreRules) -> PeerInfo {
-        let live = self.links.iter().map(|link| link.traffic.bytes());
-        let (bytes_in, bytes_out) = live.fold(self.past_bytes, |(received, sent), (more_received, more_sent)| {
-            (received.saturating_add(more_received), sent.saturating_add(more_sent))
-        });
+        let (bytes_in, bytes_out) = self.bytes_beyond(self.past_bytes);
         PeerInfo {
             peer,
             state: match self.phase {

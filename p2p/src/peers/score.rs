@@ -74,6 +74,11 @@ impl Score {
         Self { value: 0.0, at: now }
     }
 
+    /// A score that an earlier run has come to, no lower than any can be.
+    pub(crate) fn restored(value: f64, now: Instant, rules: &ScoreRules) -> Self {
+        Self { value: value.clamp(rules.ban_at * FLOOR_FACTOR, 0.0), at: now }
+    }
+
     /// The score at `now`: decays exponentially towards 0.
     pub(crate) fn value(&self, now: Instant, rules: &ScoreRules) -> f64 {
         let elapsed = now.saturating_duration_since(self.at).as_secs_f64();

@@ -235,10 +235,8 @@ impl Table {
         self.records.get(peer).is_some_and(|record| record.phase != Phase::Gone)
     }
 
-    /// Connected, and to stay so.
     fn is_held(&self, peer: &PeerId) -> bool {
-        let phase = self.records.get(peer).map(|record| record.phase);
-        matches!(phase, Some(Phase::Handshaking { .. } | Phase::Ready))
+        self.records.get(peer).is_some_and(Record::is_held)
     }
 
     pub(crate) fn ready(&self) -> impl Iterator<Item = PeerId> + '_ {
@@ -279,6 +277,8 @@ impl Table {
         }
     }
 }
+
+mod memory;
 
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,19 @@
 //! The libp2p protocols of a node, in the order in which they may refuse a connection.
 
+use lapis_protocol_spec::Bytes32;
 use libp2p::{
+    PeerId,
     allow_block_list::{self, BlockedPeers},
     connection_limits, identify,
     identity::Keypair,
-    memory_connection_limits, ping,
-    swarm::NetworkBehaviour,
+    mdns, memory_connection_limits, ping,
+    swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 
 use super::per_ip;
-use crate::{Config, gossip::Gossip, limits::ConnectionLimits, metrics::Metrics, streams};
+use crate::{
+    Config, Mdns, StartError, discovery::Routing, gossip::Gossip, limits::ConnectionLimits, metrics::Metrics, streams,
+};
 
 /// Name of the family of protocols that identify tells others.
 const PROTOCOL_FAMILY: &str = "/lapis/1";
@@ -19,16 +23,21 @@ const PROTOCOL_FAMILY: &str = "/lapis/1";
 #[behaviour(to_swarm = "std::convert::Infallible")]
 pub(crate) struct ConnectionCounts {
     per_ip: per_ip::Behaviour,
-    totals: connection_limits::Behaviour,
+    /// Totals, above which only peers with reserved places are let in.
+    pub(super) totals: connection_limits::Behaviour,
+    /// Connections of one peer, whoever it is.
+    per_peer: connection_limits::Behaviour,
 }
 
 #[derive(NetworkBehaviour)]
 pub(crate) struct Behaviour {
     pub(super) blocked: allow_block_list::Behaviour<BlockedPeers>,
-    limits: ConnectionCounts,
+    pub(super) limits: ConnectionCounts,
     memory: memory_connection_limits::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
+    pub(super) routing: Routing,
+    mdns: Toggle<mdns::tokio::Behaviour>,
     pub(super) gossip: Gossip,
     pub(super) streams: streams::Behaviour,
 }
@@ -37,34 +46,52 @@ impl Behaviour {
     pub(super) fn new(
         keypair: &Keypair,
         config: &Config,
+        genesis_id: &Bytes32,
         gossip: Gossip,
         streams: streams::Behaviour,
         metrics: Metrics,
-    ) -> Self {
+    ) -> Result<Self, StartError> {
+        let own = keypair.public().to_peer_id();
         let limits = &config.limits.connections;
         let identify = identify::Config::new(PROTOCOL_FAMILY.to_owned(), keypair.public())
-            .with_agent_version(config.agent.0.clone());
-        Self {
+            .with_agent_version(config.agent.0.clone())
+            // Addresses go through discovery, which looks at them first; identify would hand any to the next dial.
+            .with_cache_size(0);
+        Ok(Self {
             blocked: allow_block_list::Behaviour::default(),
             limits: ConnectionCounts {
                 per_ip: per_ip::Behaviour::new(limits, metrics),
-                totals: connection_limits::Behaviour::new(connection_limits(limits)),
+                totals: connection_limits::Behaviour::new(totals(limits)),
+                per_peer: connection_limits::Behaviour::new(per_peer(limits)),
             },
             memory: memory_connection_limits::Behaviour::with_max_percentage(f64::from(limits.memory_percent) / 100.0),
             identify: identify::Behaviour::new(identify),
             ping: ping::Behaviour::new(ping::Config::new()),
+            routing: Routing::new(own, genesis_id),
+            mdns: mdns(config.discovery.mdns, own)?,
             gossip,
             streams,
-        }
+        })
     }
 }
 
-fn connection_limits(limits: &ConnectionLimits) -> connection_limits::ConnectionLimits {
+fn mdns(mdns: Mdns, own: PeerId) -> Result<Toggle<mdns::tokio::Behaviour>, StartError> {
+    let behaviour = match mdns {
+        Mdns::Off => None,
+        Mdns::On => Some(mdns::tokio::Behaviour::new(mdns::Config::default(), own).map_err(StartError::Mdns)?),
+    };
+    Ok(behaviour.into())
+}
+
+fn per_peer(limits: &ConnectionLimits) -> connection_limits::ConnectionLimits {
+    connection_limits::ConnectionLimits::default().with_max_established_per_peer(Some(limits.per_peer))
+}
+
+fn totals(limits: &ConnectionLimits) -> connection_limits::ConnectionLimits {
     connection_limits::ConnectionLimits::default()
         .with_max_pending_incoming(Some(limits.pending_inbound))
         .with_max_pending_outgoing(Some(limits.pending_outbound))
         .with_max_established_incoming(Some(limits.inbound))
         .with_max_established_outgoing(Some(limits.outbound))
-        .with_max_established_per_peer(Some(limits.per_peer))
         .with_max_established(Some(limits.total))
 }

@@ -1,7 +1,7 @@
 //! How a service is put together, before it opens anything.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,14 +16,16 @@ use tokio::{
 
 use super::{Behaviour, Service};
 use crate::{
-    Config, Events, Handle, Provider, StartError, events,
+    Config, Events, Handle, Provider, StartError,
+    discovery::{Observed, Planner},
+    events,
     events::EventSender,
     exchange::Client,
-    gossip::{Announcements, Gossip},
+    gossip::Announcements,
     handle::{Command, OwnStatus},
     limiter::Limiter,
     metrics::Metrics,
-    peers::{Dialer, Table, TableRules},
+    peers::{Dialer, Table, TableRules, peer_of},
     server::{Context, Notice, ProviderRef, Server},
     streams, transport,
 };
@@ -75,7 +77,7 @@ impl Service {
         registry: &mut Registry,
     ) -> Result<(Self, Handle, Events), StartError> {
         config.check()?;
-        check_peer_addresses(&config.peers)?;
+        check_peer_addresses(config.peers.iter().chain(&config.discovery.boot_nodes))?;
         let (own_status, own_status_receiver) = watch::channel(OwnStatus::new(genesis_id));
         let engine = Engine::new(&config, keypair, &genesis_id, provider, own_status_receiver, registry)?;
         let (node_side, handle, events) = node_side(&engine, own_status, &config);
@@ -93,6 +95,16 @@ impl Service {
             events: event_sender,
             table: Table::new(table_rules(&config, genesis_id)),
             dialer: Dialer::new(config.dialing, &config.peers, Instant::now()),
+            planner: Planner::new(
+                &config.discovery,
+                config.scores.disconnect_at / 2.0,
+                Instant::now(),
+                &mut rand::rng(),
+            ),
+            boots: Dialer::new(config.dialing, &config.discovery.boot_nodes, Instant::now()),
+            walk: None,
+            observed: Observed::default(),
+            kept: HashSet::new(),
             dials: HashMap::new(),
             farewells: HashMap::new(),
             tasks: JoinSet::new(),
@@ -104,17 +116,33 @@ impl Service {
             bound: false,
             listeners: Vec::new(),
         };
-        service.restore_bans();
+        service.reserve_places();
+        service.restore_memory();
         Ok((service, handle, events))
     }
 
-    fn restore_bans(&mut self) {
+    fn reserve_places(&mut self) {
+        let named = self.config.peers.iter().filter_map(peer_of);
+        let kept: Vec<_> = named.chain(self.config.trusted.iter().copied()).collect();
+        for peer in kept {
+            self.keep(peer);
+        }
+        for address in self.config.discovery.external_addresses.clone() {
+            self.add_external(address);
+        }
+    }
+
+    fn restore_memory(&mut self) {
         let now = Instant::now();
         for ban in &self.config.banned {
             let until = now.checked_add(ban.left);
             if until.is_some_and(|until| self.table.restore_ban(ban.peer, until, now)) {
                 self.swarm.behaviour_mut().blocked.block_peer(ban.peer);
             }
+        }
+        // After the bans, which matter more where there is no room for all.
+        for known in &self.config.discovery.known {
+            self.table.restore_score(known.peer, known.score, now);
         }
     }
 }
@@ -135,7 +163,9 @@ impl Engine {
         let (notice_sender, notices) = mpsc::channel(QUEUE);
         let (streams, control) = streams::Behaviour::new(inbound_sender, config.timeouts.request);
         let announcements = Announcements::new(genesis_id);
-        let swarm = build_swarm(keypair, config, announcements.behaviour(registry)?, streams, &metrics, registry)?;
+        let gossip = announcements.behaviour(registry)?;
+        let behaviour = Behaviour::new(keypair, config, genesis_id, gossip, streams, metrics.clone())?;
+        let swarm = build_swarm(keypair, config, behaviour, registry)?;
         let client = Client::new(control, limiter.clone(), metrics.clone(), config.timeouts);
         let near_head = config.limits.rates.near_head;
         let context = Context {
@@ -171,7 +201,7 @@ fn node_side(engine: &Engine, own_status: watch::Sender<OwnStatus>, config: &Con
 }
 
 /// A peer can only be dialed where an address says how.
-fn check_peer_addresses(addresses: &[Multiaddr]) -> Result<(), StartError> {
+fn check_peer_addresses<'a>(addresses: impl IntoIterator<Item = &'a Multiaddr>) -> Result<(), StartError> {
     for address in addresses {
         let reason = match address.iter().next() {
             None => "it is empty",
@@ -198,13 +228,10 @@ fn table_rules(config: &Config, genesis_id: Bytes32) -> TableRules {
 fn build_swarm(
     keypair: &Keypair,
     config: &Config,
-    gossip: Gossip,
-    streams: streams::Behaviour,
-    metrics: &Metrics,
+    behaviour: Behaviour,
     registry: &mut Registry,
 ) -> Result<Swarm<Behaviour>, StartError> {
     let transport = transport::build(keypair, &config.limits.connections, config.timeouts.connect, registry)?;
-    let behaviour = Behaviour::new(keypair, config, gossip, streams, metrics.clone());
     let settings = swarm::Config::with_tokio_executor().with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS);
     Ok(Swarm::new(transport, behaviour, keypair.public().to_peer_id(), settings))
 }

@@ -1,14 +1,14 @@
 //! What the node asks for.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use libp2p::{
-    Multiaddr,
+    Multiaddr, PeerId,
     swarm::dial_opts::{DialOpts, PeerCondition},
 };
 
 use super::{Dial, Service};
-use crate::{DialError, handle::Command, peers::peer_of};
+use crate::{BanError, DialError, handle::Command, peers::peer_of};
 
 impl Service {
     pub(super) fn on_command(&mut self, command: Command) {
@@ -32,7 +32,38 @@ impl Service {
                 drop(reply.send(published.map_err(Into::into)));
             }
             Command::Judge(message, acceptance) => self.judge(&message, acceptance),
+            Command::Ban(peer, time, reply) => drop(reply.send(self.ban_by_hand(peer, time))),
+            Command::Unban(peer, reply) => drop(reply.send(self.unban(&peer))),
+            Command::Remembered(reply) => drop(reply.send(self.remembered())),
         }
+    }
+
+    fn ban_by_hand(&mut self, peer: PeerId, time: Duration) -> Result<(), BanError> {
+        let now = Instant::now();
+        if peer == *self.swarm.local_peer_id() {
+            return Err(BanError::Own(peer));
+        }
+        if self.kept.contains(&peer) && !self.config.trusted.contains(&peer) {
+            return Err(BanError::Configured(peer));
+        }
+        if !self.table.ban(peer, now + time, now) {
+            return Err(BanError::Trusted(peer));
+        }
+        tracing::info!(%peer, ?time, "peer banned by hand");
+        self.ban(peer);
+        self.count_peers(now);
+        Ok(())
+    }
+
+    fn unban(&mut self, peer: &PeerId) -> bool {
+        let now = Instant::now();
+        let lifted = self.table.unban(peer, now);
+        if lifted {
+            tracing::info!(%peer, "ban lifted by hand");
+            self.swarm.behaviour_mut().blocked.unblock_peer(*peer);
+            self.count_peers(now);
+        }
+        lifted
     }
 }
 

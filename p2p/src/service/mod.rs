@@ -6,16 +6,21 @@
 mod behaviour;
 mod build;
 mod commands;
+mod discovery;
 mod network;
 mod peers;
 mod per_ip;
 mod run;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use lapis_protocol_spec::Status;
 use libp2p::{
-    Multiaddr, PeerId, Swarm, core::transport::ListenerId, metrics::Metrics as Libp2pMetrics, swarm::ConnectionId,
+    Multiaddr, PeerId, Swarm, core::transport::ListenerId, kad::QueryId, metrics::Metrics as Libp2pMetrics,
+    swarm::ConnectionId,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -24,6 +29,7 @@ use tokio::{
 
 use crate::{
     Config, DialError, Fault, GoneReason,
+    discovery::{Observed, Planner},
     events::EventSender,
     exchange::Client,
     gossip::Announcements,
@@ -43,6 +49,35 @@ enum Dial {
     Target(usize),
     /// The node asked for it.
     Asked(Multiaddr, oneshot::Sender<Result<PeerId, DialError>>),
+    /// Boot node, by its number.
+    Boot(usize),
+    /// A candidate of the address book.
+    Candidate(PeerId),
+}
+
+impl Dial {
+    /// Whether discovery began it.
+    const fn is_automatic(&self) -> bool {
+        matches!(self, Self::Boot(_) | Self::Candidate(_))
+    }
+
+    /// Name in metrics.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Target(_) => "configured",
+            Self::Asked(..) => "asked",
+            Self::Boot(_) => "boot",
+            Self::Candidate(_) => "candidate",
+        }
+    }
+}
+
+/// A walk of Kademlia under way.
+#[derive(Clone, Copy, Debug)]
+struct Walk {
+    query: QueryId,
+    /// Peers in the address book when it began.
+    candidates: usize,
 }
 
 /// What a task of the service has come to.
@@ -69,6 +104,12 @@ pub struct Service {
     dialer: Dialer,
     /// Dials under way; bounded by the limit on pending connections.
     dials: HashMap<ConnectionId, Dial>,
+    planner: Planner,
+    boots: Dialer,
+    walk: Option<Walk>,
+    observed: Observed,
+    /// Configured and trusted peers. Bounded by configuration.
+    kept: HashSet<PeerId>,
     /// Why peers that are still connected will be gone.
     farewells: HashMap<PeerId, GoneReason>,
     tasks: JoinSet<Done>,

@@ -17,6 +17,9 @@ use crate::{
     peers::{Failure, Link, Verdict},
 };
 
+/// What dials are for that Kademlia begins.
+const QUERY: &str = "query";
+
 impl Service {
     pub(super) fn on_swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         self.libp2p_metrics.record(&event);
@@ -29,18 +32,26 @@ impl Service {
                 let how = cause.map_or_else(|| "closed in order".to_owned(), |cause| cause.to_string());
                 self.on_disconnected(peer_id, connection_id, how);
             }
-            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+            SwarmEvent::Dialing { connection_id, .. } if !self.dials.contains_key(&connection_id) => {
+                self.metrics.dial(QUERY);
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id, error, .. } => {
+                if let Some(peer) = peer_id {
+                    self.on_unreachable(peer, &error);
+                }
                 self.on_dial_failed(connection_id, error);
             }
             SwarmEvent::IncomingConnectionError { send_back_addr, error, .. } => {
                 tracing::debug!(address = %send_back_addr, %error, "inbound connection failed");
             }
-            SwarmEvent::NewListenAddr { address, .. } => {
+            SwarmEvent::NewListenAddr { listener_id, address } => {
                 tracing::info!(%address, "listening");
+                self.on_listening(listener_id, &address);
                 self.publish_addresses();
             }
             SwarmEvent::ExpiredListenAddr { address, .. } => {
                 tracing::warn!(%address, "no longer listening");
+                self.swarm.remove_external_address(&address);
                 self.publish_addresses();
             }
             SwarmEvent::ListenerClosed { addresses, reason, .. } => {
@@ -59,7 +70,8 @@ impl Service {
         match event {
             BehaviourEvent::Identify(event) => {
                 self.libp2p_metrics.record(&event);
-                if let identify::Event::Received { peer_id, info, .. } = event {
+                if let identify::Event::Received { connection_id, peer_id, info } = event {
+                    self.on_identified(peer_id, connection_id, &info);
                     let protocols = info.protocols.iter().map(ToString::to_string);
                     self.table.identify(peer_id, &info.agent_version, protocols);
                 }
@@ -76,6 +88,11 @@ impl Service {
                     self.on_announcement(id, &message);
                 }
             }
+            BehaviourEvent::Routing(event) => {
+                self.libp2p_metrics.record(&event);
+                self.on_routing(event);
+            }
+            BehaviourEvent::Mdns(event) => self.on_mdns(event),
             BehaviourEvent::Blocked(never)
             | BehaviourEvent::Limits(never)
             | BehaviourEvent::Memory(never)
@@ -124,6 +141,9 @@ impl Service {
         self.metrics.announcement(fate);
         let gossip = &mut self.swarm.behaviour_mut().gossip;
         gossip.report_message_validation_result(&id.message, &id.source, acceptance.into());
+        if acceptance == Acceptance::Accept {
+            self.planner.heard(&id.source);
+        }
         if acceptance == Acceptance::Reject {
             self.charge(id.source, Offence::InvalidAnnouncement);
         }
@@ -132,18 +152,23 @@ impl Service {
     fn on_connected(&mut self, peer: PeerId, connection: ConnectionId, endpoint: &ConnectedPoint) {
         let now = Instant::now();
         match self.dials.remove(&connection) {
-            Some(Dial::Target(number)) => self.dialer.reached(number, peer),
+            Some(Dial::Target(number)) => {
+                self.dialer.reached(number, peer);
+                self.keep(peer);
+            }
+            Some(Dial::Boot(number)) => self.boots.reached(number, peer),
             Some(Dial::Asked(_, reply)) => {
                 // Whoever asked may have lost interest.
                 let _ = reply.send(Ok(peer));
             }
-            None => {}
+            Some(Dial::Candidate(_)) | None => {}
         }
         let direction = if endpoint.is_dialer() { Direction::Outbound } else { Direction::Inbound };
         let traffic = self.swarm.behaviour().streams.traffic(connection);
         let link = Link { id: connection, address: endpoint.get_remote_address().clone(), direction, traffic };
         let handshaking = self.table.connected(peer, link, now);
         self.dialer.connected(&peer);
+        self.boots.connected(&peer);
         if self.table.is_banned(&peer, now) {
             self.swarm.behaviour_mut().blocked.block_peer(peer);
         } else if handshaking && direction == Direction::Outbound {
@@ -161,6 +186,8 @@ impl Service {
             GoneReason::Closed(_) => Failure::Unreachable,
         };
         self.dialer.gone(&peer, why, now, rand::random());
+        self.boots.gone(&peer, why, now, rand::random());
+        self.on_lost(peer, &reason, now);
         match state {
             PeerState::Ready | PeerState::Leaving(_) => drop(self.events.send(Event::PeerGone { peer, reason })),
             PeerState::Handshaking | PeerState::Gone => {}
@@ -169,23 +196,34 @@ impl Service {
     }
 
     fn on_dial_failed(&mut self, connection: ConnectionId, error: SwarmDialError) {
-        match self.dials.remove(&connection) {
+        let purpose = self.dials.remove(&connection);
+        self.metrics.dial_failed(purpose.as_ref().map_or(QUERY, Dial::name));
+        match purpose {
             Some(Dial::Target(number)) => {
                 tracing::debug!(%error, "a configured peer cannot be reached");
                 self.dialer.failed(number, Instant::now(), rand::random());
             }
+            Some(Dial::Boot(number)) => {
+                tracing::debug!(%error, "a boot node cannot be reached");
+                self.boots.failed(number, Instant::now(), rand::random());
+            }
             Some(Dial::Asked(address, reply)) => {
                 let _ = reply.send(Err(DialError::Failed { address, source: error }));
             }
+            Some(Dial::Candidate(peer)) => tracing::trace!(%peer, %error, "a candidate cannot be reached"),
             None => {}
         }
     }
 
     /// Begins a dial, whose end is reported by the swarm.
     pub(super) fn dial(&mut self, options: DialOpts, purpose: Dial) {
-        let connection = options.connection_id();
+        let (connection, peer) = (options.connection_id(), options.get_peer_id());
+        self.metrics.dial(purpose.name());
         self.dials.insert(connection, purpose);
         if let Err(error) = self.swarm.dial(options) {
+            if let Some(peer) = peer {
+                self.on_unreachable(peer, &error);
+            }
             self.on_dial_failed(connection, error);
         }
     }

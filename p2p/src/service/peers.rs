@@ -99,6 +99,7 @@ impl Service {
             StatusOutcome::Ready => {
                 tracing::debug!(%peer, decided = status.decided_height, "peer ready");
                 self.dialer.ready(&peer);
+                self.on_found(peer);
                 self.events.send(Event::PeerReady { peer, status });
                 self.count_peers(Instant::now());
             }

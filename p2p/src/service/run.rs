@@ -14,6 +14,9 @@ use crate::{ServiceError, StartError, transport};
 /// How often time limits, back-off and bans are looked at.
 const TICK: Duration = Duration::from_millis(200);
 
+/// How often the number of peers is looked at.
+const DISCOVER: Duration = Duration::from_millis(500);
+
 /// How often buckets of peers that are idle are forgotten.
 const FORGET: Duration = Duration::from_secs(60);
 
@@ -110,7 +113,8 @@ impl Service {
         let mut limiting = Limiting(tokio::spawn(async move { limiter.drive().await }));
         let mut tick = tokio::time::interval(TICK);
         let mut forget = tokio::time::interval(FORGET);
-        for interval in [&mut tick, &mut forget] {
+        let mut discover = tokio::time::interval(DISCOVER);
+        for interval in [&mut tick, &mut forget, &mut discover] {
             interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         loop {
@@ -124,6 +128,7 @@ impl Service {
                 Some(ended) = self.tasks.join_next() => self.on_task(ended)?,
                 Ok(()) = self.own_status.changed() => self.on_own_status(),
                 _ = tick.tick() => self.on_tick(),
+                _ = discover.tick() => self.discover(),
                 _ = forget.tick() => self.limiter.forget_idle(),
             }
         }
@@ -136,6 +141,7 @@ impl Service {
         for listener in std::mem::take(&mut self.listeners) {
             self.swarm.remove_listener(listener);
         }
+        self.swarm.behaviour_mut().routing.allow(0, HashSet::new());
         serving.stop.cancel();
         let mut result = Ok(());
         while !serving.ended {

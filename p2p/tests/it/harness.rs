@@ -82,6 +82,8 @@ impl Node {
     ) -> Self {
         let listen = vec![listen.parse().unwrap()];
         let mut config = Config { listen, timeouts: patient(), ..Config::default() };
+        // Nodes dial whom a test tells them to. Tests of discovery set it themselves.
+        config.discovery.target_peers = 0;
         change(&mut config);
         let provider = Arc::new(TestProvider::default());
         let mut registry = Registry::default();

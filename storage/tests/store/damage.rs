@@ -8,7 +8,7 @@ use lapis_storage::{Batch, Damage, OpenError, Store, StoreConfig, StoreError, Ta
 use crate::fixture::{Bench, Proposal};
 
 /// Flips one bit of every copy of `needle` in the file; there may be stale ones beside the live one.
-fn flip(path: &Path, needle: &[u8]) {
+pub(crate) fn flip(path: &Path, needle: &[u8]) {
     let mut bytes = std::fs::read(path).unwrap();
     let mut from = 0;
     let mut flips = 0;

@@ -1,10 +1,8 @@
 //! Disk use: blocks allocated over bytes of data.
 
-use std::num::NonZeroU64;
-
 use lapis_storage::{Batch, PruneOptions, Store, StoreConfig};
 
-use crate::fixture::{Bench, KZG, sidecar};
+use crate::fixture::{Bench, KZG, Proposal, at, plain_sidecar, sidecar};
 
 /// The most that disk use may be over the data.
 const RATIO: f64 = 1.05;
@@ -19,8 +17,12 @@ fn data(store: &Store) -> u64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a ratio of some megabytes")]
+fn over(allocated: u64, data: u64) -> f64 {
+    allocated as f64 / data as f64
+}
+
 fn ratio(store: &Store) -> f64 {
-    allocated(store) as f64 / data(store) as f64
+    over(allocated(store), data(store))
 }
 
 /// Heights of `blobs` blobs each, every one of them different, stored height by height.
@@ -77,30 +79,109 @@ fn large_heights_take_the_room_of_their_data() {
     assert!(ratio <= RATIO, "{ratio:.4}");
 }
 
-#[test]
-fn space_is_used_again_after_pruning() {
-    const RETENTION: u64 = 40;
-    let mut bench = fill(6, RETENTION);
-    bench.import_all();
-    let options = PruneOptions { max_heights: NonZeroU64::MIN, ..PruneOptions::default() };
-    let mut early = 0;
-    for round in 0..50_u64 {
-        let first = (RETENTION + round) * 6;
-        let proposal = bench.whole(&(first..first + 6).collect::<Vec<_>>());
-        bench.store.mark_imported(proposal.height(), None).unwrap();
-        while !bench.store.prune_below(proposal.height() + 1 - RETENTION, options).unwrap().done {}
-        if round == 9 {
-            early = allocated(&bench.store);
+/// A chain at a constant retention: heights come, and what is older goes.
+struct Steady {
+    /// Blobs of each height.
+    blobs: u64,
+    /// How many of them are the last ones of the height before.
+    repeated: u64,
+    /// Heights whose blobs are kept.
+    retention: u64,
+    /// Heights that come once so many are held.
+    rounds: u64,
+    /// When what is too old goes.
+    order: Order,
+}
+
+/// What happens to a height, in which order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// It is decided, the oldest one goes, its data comes: as with a node that follows others.
+    PruneFirst,
+    /// Its data comes, it is decided, the oldest one goes: as with a node that takes part in consensus. Once in each round,
+    /// a height more than is kept is held.
+    PruneLast,
+}
+
+struct Measured {
+    /// Bytes allocated over the most bytes held in a round, at worst, once the first rounds are over.
+    ratio: f64,
+    /// Bytes allocated beyond the data after the first half of the rounds, and after all. Payloads and values stay.
+    half: u64,
+    end: u64,
+}
+
+impl Steady {
+    fn run(&self) -> Measured {
+        let mut bench = Bench::new();
+        let mut measured = Measured { ratio: 0.0, half: 0, end: 0 };
+        for height in 1..=self.retention + self.rounds {
+            let round = height.saturating_sub(self.retention);
+            let seeds = height * (self.blobs - self.repeated)..;
+            let sidecars = seeds.take(usize::try_from(self.blobs).unwrap()).map(plain_sidecar).collect();
+            let proposal = bench.chain.propose_with(sidecars, 20_000);
+            let decided = bench.chain.decide(&proposal);
+            if self.order == Order::PruneLast {
+                bench.store.insert_undecided(0, &proposal.value, at(0)).unwrap();
+                insert(&bench.store, &proposal);
+            }
+            bench.store.mark_decided(&[decided]).unwrap();
+            let most = data(&bench.store);
+            while round > 0 && !bench.store.prune_below(round + 1, PruneOptions::default()).unwrap().done {}
+            if self.order == Order::PruneFirst {
+                insert(&bench.store, &proposal);
+            }
+            bench.store.mark_imported(height, None).unwrap();
+            let most = most.max(data(&bench.store));
+            let now = allocated(&bench.store);
+            if round > self.rounds / 5 {
+                measured.ratio = measured.ratio.max(over(now, most));
+            }
+            let beyond = now - data(&bench.store);
+            match round {
+                _ if round == self.rounds => measured.end = beyond,
+                _ if round == self.rounds / 2 => measured.half = beyond,
+                _ => {}
+            }
         }
+        let kept = self.retention * (self.blobs - self.repeated) + self.repeated;
+        assert_eq!(bench.store.stats().unwrap().tallies.blobs.held().count, kept);
+        measured
     }
-    assert_eq!(bench.store.stats().unwrap().tallies.blobs.held().count, RETENTION * 6);
-    let late = allocated(&bench.store);
-    let ratio = ratio(&bench.store);
-    println!("after 10 rounds {early} bytes, after 50 rounds {late}, {ratio:.4} of the data");
-    assert!(late <= early + early / 100, "the file creeps: {early} bytes after 10 rounds, {late} after 50");
-    assert!(ratio <= RATIO, "{ratio:.4} of the data after pruning");
-    let bench = bench.reopen_after(|_| ());
-    assert!(bench.store.reader().unwrap().sidecar(RETENTION + 50, 5).unwrap().is_some());
+
+    fn assert_within_bounds(&self) {
+        let Measured { ratio, half, end } = self.run();
+        let Self { blobs, repeated, retention, rounds, order } = self;
+        let what = format!("{blobs} blobs ({repeated} repeated), {retention} heights, {rounds} rounds, {order:?}");
+        println!("{what}: {ratio:.4} of the data");
+        assert!(ratio <= RATIO, "{what}: {ratio:.4} of the data");
+        let height = blobs * 131_072;
+        assert!(end <= half + height / 2, "{what}: the file creeps, from {half} bytes beyond the data to {end}");
+    }
+}
+
+/// Stores all data of a height, as it comes in: some blobs at a time.
+fn insert(store: &Store, proposal: &Proposal) {
+    store.insert(Batch { payloads: vec![proposal.payload()], ..Batch::default() }).unwrap();
+    for chunk in (0..proposal.sidecars.len()).collect::<Vec<_>>().chunks(64) {
+        store.insert(Batch { blobs: proposal.blobs(chunk.iter().copied()), ..Batch::default() }).unwrap();
+    }
+}
+
+#[test]
+fn space_is_used_again_at_a_constant_retention() {
+    let steady = |blobs, repeated, retention, order| Steady { blobs, repeated, retention, rounds: 50, order };
+    steady(6, 0, 20, Order::PruneFirst).assert_within_bounds();
+    steady(9, 0, 20, Order::PruneFirst).assert_within_bounds();
+    steady(6, 2, 40, Order::PruneFirst).assert_within_bounds();
+    steady(6, 0, 40, Order::PruneLast).assert_within_bounds();
+    steady(6, 2, 40, Order::PruneLast).assert_within_bounds();
+}
+
+#[test]
+fn space_is_used_again_at_a_constant_retention_of_very_large_heights() {
+    Steady { blobs: 1024, repeated: 0, retention: 3, rounds: 6, order: Order::PruneFirst }.assert_within_bounds();
+    Steady { blobs: 1024, repeated: 256, retention: 4, rounds: 4, order: Order::PruneLast }.assert_within_bounds();
 }
 
 #[test]

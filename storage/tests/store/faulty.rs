@@ -116,6 +116,12 @@ impl Disk {
         self.0.lock().unwrap().bytes.clone()
     }
 
+    /// How many times what was written was made durable so far.
+    pub(crate) fn syncs(&self) -> usize {
+        let inner = self.0.lock().unwrap();
+        inner.journal.iter().flatten().filter(|event| matches!(event, Event::Sync)).count()
+    }
+
     /// What happened so far.
     pub(crate) fn journal(&self) -> Vec<Event> {
         self.0.lock().unwrap().journal.take().unwrap()
@@ -145,6 +151,12 @@ impl Inner {
         if let Some(journal) = &mut self.journal {
             journal.push(event());
         }
+    }
+}
+
+impl std::fmt::Display for Disk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a disk in memory")
     }
 }
 

@@ -45,9 +45,18 @@ fn compressed(point: G1Projective) -> Bytes48 {
     G1Affine::from(point).to_compressed().into()
 }
 
-/// The commitment to the blob that is `value` everywhere.
-pub(crate) fn plain_commitment(value: Scalar) -> Bytes48 {
-    compressed(POINTS[0] * value)
+/// A blob that is cheap to make and compresses to nothing: a polynomial of degree 0 has one value everywhere, and its proof
+/// is the point at infinity. Its own for each seed.
+pub(crate) fn plain_sidecar(seed: u64) -> BlobSidecar {
+    let value = Scalar::from(seed + 1) * Scalar::ROOT_OF_UNITY;
+    let bytes: Vec<u8> = std::iter::repeat_n(value.to_bytes_be(), 4096).flatten().collect();
+    BlobSidecar {
+        height: 0,
+        index: 0,
+        kzg_commitment: compressed(POINTS[0] * value),
+        kzg_proof: compressed(G1Affine::default().into()),
+        blob: Blob::from_slice(&bytes).unwrap(),
+    }
 }
 
 /// A blob with a valid proof, its own for each seed. Height and index are 0.
@@ -171,13 +180,13 @@ impl Chain {
         for (index, sidecar) in (0..).zip(&mut sidecars) {
             (sidecar.height, sidecar.index) = (height, index);
         }
-        let envelope = PayloadEnvelope {
-            height,
-            value_id: *value.id(),
-            payload: ByteList::new(payload).unwrap(),
-            ..PayloadEnvelope::default()
-        };
+        let envelope = envelope(&value, payload);
         Proposal { value, envelope, sidecars }
+    }
+
+    /// The payload of a value that was proposed with so many bytes of it.
+    pub(crate) fn payload_again(&self, value: &IdentifiedValue, payload_bytes: usize) -> Matched<PayloadEnvelope> {
+        Matched::payload(envelope(value, payload_of(value.value().height, payload_bytes)), value).unwrap()
     }
 
     /// Decides `proposal`, which becomes the tip.
@@ -201,6 +210,11 @@ impl Chain {
         let decided = self.decide(&proposal);
         (proposal, decided)
     }
+}
+
+fn envelope(value: &IdentifiedValue, payload: Vec<u8>) -> PayloadEnvelope {
+    let (height, value_id) = (value.value().height, *value.id());
+    PayloadEnvelope { height, value_id, payload: ByteList::new(payload).unwrap(), ..PayloadEnvelope::default() }
 }
 
 /// Bytes that differ at every offset and height.

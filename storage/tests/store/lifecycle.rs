@@ -1,8 +1,16 @@
 //! Import and archiving.
 
-use lapis_storage::{BlobStatus, Conflict, StoreError};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
-use crate::fixture::{Bench, assert_in_order, at};
+use lapis_storage::{Batch, BlobStatus, Conflict, Store, StoreConfig, StoreError};
+
+use crate::{
+    faulty::Disk,
+    fixture::{Bench, Chain, Proposal, assert_in_order, at},
+};
 
 #[test]
 fn imports_go_height_by_height_and_only_over_whole_heights() {
@@ -54,7 +62,7 @@ fn heights_without_their_blobs_go_on_when_policy_waives_them() {
     let proposals: Vec<_> = (1..=4).map(|seed| bench.decided(&[seed])).collect();
     for proposal in &proposals {
         let payloads = vec![proposal.payload()];
-        bench.store.insert(lapis_storage::Batch { payloads, ..Default::default() }).unwrap();
+        bench.store.insert(Batch { payloads, ..Default::default() }).unwrap();
     }
     assert_eq!(bench.store.watermarks().available, 0);
     let marks = bench.store.waive_blobs_below(3).unwrap();
@@ -70,4 +78,56 @@ fn heights_without_their_blobs_go_on_when_policy_waives_them() {
     let marks = bench.store.watermarks();
     assert_eq!((marks.imported, marks.available, marks.earliest_blob), (4, 4, 3));
     assert_in_order(&bench.store);
+}
+
+#[test]
+fn many_heights_are_archived_in_transactions_of_bounded_size() {
+    const HEIGHTS: u64 = 1100;
+    let disk = Disk::recording();
+    let mut chain = Chain::new();
+    let store = Store::open_on(Arc::new(disk.clone()), &chain.genesis, StoreConfig::default()).unwrap();
+    let (proposals, decided): (Vec<_>, Vec<_>) = (0..HEIGHTS).map(|_| chain.next(&[])).unzip();
+    store.mark_decided(&decided).unwrap();
+    let payloads = proposals.iter().map(Proposal::payload).collect();
+    store.insert(Batch { payloads, ..Batch::default() }).unwrap();
+    let before = disk.syncs();
+    store.mark_archived(1..2).unwrap();
+    let one = disk.syncs() - before;
+    assert_eq!(store.mark_archived(1..HEIGHTS + 1).unwrap().archived, HEIGHTS);
+    assert_eq!(disk.syncs() - before, 3 * one, "two transactions for those that were left");
+    store.mark_archived(5..900).unwrap();
+    assert_eq!(disk.syncs() - before, 3 * one, "nothing is written about heights that are archived already");
+    assert_eq!(store.stats().unwrap().tallies.payloads.archived.count, HEIGHTS);
+}
+
+#[test]
+fn what_is_forgotten_of_the_archive_is_to_be_archived_again_and_counts_as_before() {
+    let mut bench = Bench::new();
+    [&[1, 2][..], &[2, 3], &[], &[4], &[1], &[5, 5]].iter().for_each(|seeds| drop(bench.whole(seeds)));
+    let before = bench.store.stats().unwrap().tallies;
+    bench.store.mark_archived(1..7).unwrap();
+    assert_eq!(bench.store.forget_archived(3..5).unwrap().archived, 2);
+    assert_eq!(bench.store.unarchived().iter().flatten().collect::<Vec<_>>(), [3, 4]);
+    assert_eq!(bench.store.forget_archived(0..u64::MAX).unwrap().archived, 0);
+    assert_eq!(bench.store.stats().unwrap().tallies, before);
+    assert_in_order(&bench.store);
+}
+
+#[test]
+fn whoever_waits_to_write_comes_before_who_has_just_written() {
+    let bench = Bench::new();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Writes again and again for as long as the others have not had their turns.
+        scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                bench.store.flush().unwrap();
+            }
+        });
+        let others: Vec<_> =
+            (0..3).map(|_| scope.spawn(|| (0..10).for_each(|_| bench.store.flush().unwrap()))).collect();
+        let results: Vec<_> = others.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
+        done.store(true, Ordering::Release);
+        assert!(results.iter().all(Result::is_ok));
+    });
 }

@@ -53,6 +53,9 @@ enum Operation {
     Archive {
         heights: u64,
     },
+    ForgetArchived {
+        heights: u64,
+    },
     Prune {
         keep: u64,
         payloads: bool,
@@ -76,6 +79,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => (0_u64..80).prop_map(|seconds| Operation::Wait { seconds }),
         5 => Just(Operation::Import),
         2 => (1_u64..4).prop_map(|heights| Operation::Archive { heights }),
+        1 => (1_u64..4).prop_map(|heights| Operation::ForgetArchived { heights }),
         3 => (0_u64..4, any::<bool>(), any::<bool>())
             .prop_map(|(keep, payloads, archived)| Operation::Prune { keep, payloads, archived }),
         1 => Just(Operation::Reopen),
@@ -130,6 +134,7 @@ impl Pair {
             Operation::Wait { seconds } => self.wait(seconds),
             Operation::Import => self.import(),
             Operation::Archive { heights } => self.archive(heights),
+            Operation::ForgetArchived { heights } => self.forget_archived(heights),
             Operation::Prune { keep, payloads, archived } => self.prune(keep, payloads, archived),
             Operation::Reopen => {
                 self.bench.store.flush().unwrap();
@@ -206,6 +211,14 @@ impl Pair {
             self.bench.store.mark_archived(start..end).unwrap();
             self.model.archived.extend(start..end);
         }
+    }
+
+    fn forget_archived(&mut self, heights: u64) {
+        let end = self.model.archived.last().map_or(1, |last| last + 1);
+        let start = end.saturating_sub(heights).max(1);
+        self.bench.store.forget_archived(start..end).unwrap();
+        let floor = self.model.blob_floor;
+        self.model.archived.retain(|height| *height < start.max(floor));
     }
 
     fn prune(&mut self, keep: u64, payloads: bool, archived: bool) {

@@ -1,12 +1,17 @@
 //! Opening: what is refused, each with a line of its own.
 
+use std::sync::Arc;
+
 use lapis_protocol_spec::{Validator, ValidatorSet};
 use lapis_storage::{Conflict, OpenError, Store, StoreConfig, StoreError};
 use redb::{Database, TableDefinition};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::fixture::{Bench, Chain};
+use crate::{
+    faulty::{Disk, Event, apply},
+    fixture::{Bench, Chain},
+};
 
 #[test]
 fn another_chain_is_refused() {
@@ -95,4 +100,37 @@ fn a_store_can_go_to_other_threads() {
     fn assert_send_sync<T: Send + Sync + 'static>() {}
     assert_send_sync::<Store>();
     assert_send_sync::<lapis_storage::Reader>();
+}
+
+#[test]
+fn a_creation_that_is_killed_at_any_point_can_be_made_again() {
+    let chain = Chain::new();
+    let disk = Disk::recording();
+    let open = |disk: &Disk| Store::open_on(Arc::new(disk.clone()), &chain.genesis, StoreConfig::default());
+    drop(open(&disk).unwrap());
+    let journal = disk.journal();
+    let mut bytes = Vec::new();
+    for event in &journal {
+        match event {
+            Event::SetLen(length) => bytes.resize(usize::try_from(*length).unwrap(), 0),
+            Event::Write(offset, data) => apply(&mut bytes, *offset, data),
+            _ => {}
+        }
+        let store = open(&Disk::holding(bytes.clone())).unwrap();
+        assert_eq!(store.watermarks().decided, 0);
+    }
+    assert!(journal.len() > 4);
+}
+
+#[test]
+fn a_file_that_is_no_store_is_not_taken_for_one_that_was_never_finished() {
+    let chain = Chain::new();
+    let mut other = vec![0; 2 * 1024 * 1024];
+    other[1024 * 1024] = 7;
+    for bytes in [other, b"text".to_vec(), vec![0; 64 * 1024 * 1024]] {
+        let disk = Disk::holding(bytes.clone());
+        let refused = Store::open_on(Arc::new(disk.clone()), &chain.genesis, StoreConfig::default());
+        assert!(matches!(refused, Err(OpenError::NotAStore)), "{refused:?}");
+        assert!(disk.bytes() == bytes, "it was changed");
+    }
 }

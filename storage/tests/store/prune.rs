@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use lapis_storage::{Batch, BlobStatus, PruneAllow, PruneKind, PruneOptions, Pruned};
+use lapis_storage::{Batch, BlobStatus, PruneAllow, PruneKind, PruneOptions, Pruned, VerifyOptions};
 
 use crate::fixture::{Bench, assert_in_order, at};
 
@@ -159,4 +159,32 @@ fn heights_given_up_before_archiving_began_do_not_hold_pruning_up() {
     let payloads = PruneOptions { kind: PruneKind::BlobsAndPayloads, ..archived };
     prune_all(&bench, u64::MAX, payloads);
     assert_eq!(bench.store.watermarks().earliest_payload, 1);
+}
+
+#[test]
+fn a_height_of_many_blobs_goes_in_bounded_steps_like_many_heights() {
+    let mut bench = Bench::new();
+    // Two blobs of the first height are in the third, too, and one is in the first twice.
+    bench.whole(&[1, 2, 3, 4, 5, 6, 6, 7]);
+    bench.whole(&[10]);
+    bench.whole(&[2, 5]);
+    bench.import_all();
+    let options = PruneOptions { max_blobs: NonZeroU64::new(2).unwrap(), ..PruneOptions::default() };
+    let mut steps = Vec::new();
+    loop {
+        let step = bench.store.prune_below(3, options).unwrap();
+        steps.push((step.heights, step.blobs));
+        let tallies = bench.store.stats().unwrap().tallies.blobs;
+        let pruned = steps.iter().map(|(_, blobs)| blobs).sum::<u64>();
+        assert_eq!((tallies.decided.count, tallies.pruned.count), (8 - pruned, pruned));
+        bench.store.verify(VerifyOptions::default(), |_| (), |damage| panic!("{damage}")).unwrap();
+        assert_eq!(bench.store.reader().unwrap().sidecar(1, 0).unwrap(), None, "the floor moved first");
+        if step.done {
+            break;
+        }
+        bench = bench.reopen_after(|_| ());
+    }
+    assert_eq!(steps, [(0, 2), (0, 2), (2, 2)]);
+    let reader = bench.store.reader().unwrap();
+    assert!(reader.sidecar(3, 0).unwrap().is_some() && reader.sidecar(3, 1).unwrap().is_some());
 }

@@ -59,6 +59,12 @@ struct FailingFile(DiskFile, Disk);
 #[derive(Debug)]
 struct FailingBackend(Box<dyn StorageBackend>, Disk);
 
+impl std::fmt::Display for FailingFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(&self.0, f)
+    }
+}
+
 impl Medium for FailingFile {
     fn open(&self) -> Result<Box<dyn StorageBackend>, OpenError> {
         Ok(Box::new(FailingBackend(self.0.open()?, self.1.clone())))

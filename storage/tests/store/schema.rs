@@ -5,9 +5,6 @@
 
 use std::{num::NonZeroU64, path::Path, sync::Arc};
 
-use blstrs::{G1Affine, Scalar};
-use ff::PrimeField;
-use lapis_protocol_spec::{Blob, BlobSidecar, Bytes48};
 use lapis_storage::{
     Batch, BlobStatus, Medium, PruneAllow, PruneKind, PruneOptions, Store, StoreConfig, Tallies, VerifyOptions,
     Watermarks,
@@ -17,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::{
     faulty::Disk,
-    fixture::{Chain, KZG, Proposal, at, plain_commitment},
+    fixture::{Chain, KZG, Proposal, at, plain_sidecar},
     power::at_every_sync,
 };
 
@@ -27,20 +24,6 @@ const SCHEMA_1: &[u8] = include_bytes!("../data/schema-1.redb.zst");
 
 /// Where to leave a store of the schema of this version, for the versions to come.
 const SAMPLE: &str = "LAPIS_STORE_SAMPLE";
-
-/// A blob that compresses to nothing: a polynomial of degree 0 has one value everywhere, and its proof is the point at
-/// infinity.
-pub(crate) fn plain_sidecar(seed: u64) -> BlobSidecar {
-    let value = Scalar::from(seed + 1) * Scalar::ROOT_OF_UNITY;
-    let bytes: Vec<u8> = std::iter::repeat_n(value.to_bytes_be(), 4096).flatten().collect();
-    BlobSidecar {
-        height: 0,
-        index: 0,
-        kzg_commitment: plain_commitment(value),
-        kzg_proof: Bytes48::from(G1Affine::default().to_compressed()),
-        blob: Blob::from_slice(&bytes).unwrap(),
-    }
-}
 
 /// What a sample is about: its decided values, and one that is proposed at the height after them.
 pub(crate) struct Sample {

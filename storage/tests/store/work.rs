@@ -43,7 +43,10 @@ impl Call {
             Self::Archive(height) => store.mark_archived(*height..height + 1).map(drop),
             Self::Waive(floor) => store.waive_blobs_below(*floor).map(drop),
             Self::Prune(floor, kind) => {
-                let options = PruneOptions { kind: *kind, max_heights: NonZeroU64::MIN, ..PruneOptions::default() };
+                // Two of the three blobs of a height at a time.
+                let max_blobs = NonZeroU64::new(2).unwrap();
+                let options =
+                    PruneOptions { kind: *kind, max_heights: NonZeroU64::MIN, max_blobs, ..PruneOptions::default() };
                 store.prune_below(*floor, options).map(drop)
             }
         }
@@ -109,8 +112,7 @@ impl Work {
         }
         if height > 4 {
             let kind = if height == 7 { PruneKind::BlobsAndPayloads } else { PruneKind::Blobs };
-            calls.push(Call::Prune(height - 3, kind));
-            calls.push(Call::Prune(height - 3, kind));
+            calls.extend([0; 3].map(|_| Call::Prune(height - 3, kind)));
         }
         self.proposals.extend([winner.clone(), loser]);
         self.decided.push(winner);

@@ -25,6 +25,18 @@ impl Allowance {
         self.0.send_modify(|blobs| blobs.allowed = allowed);
     }
 
+    /// From now on `more`, however many have been taken.
+    pub(super) fn add(&self, more: usize) {
+        self.0.send_modify(|blobs| blobs.allowed = blobs.taken.saturating_add(more));
+    }
+
+    /// Waits until none is left.
+    pub(super) async fn used_up(&self) {
+        let mut view = self.0.subscribe();
+        // The sender is held here.
+        let _ = view.wait_for(|blobs| blobs.taken >= blobs.allowed).await;
+    }
+
     /// Waits until another one may be sent.
     pub(super) async fn take(&self) {
         let mut view = self.0.subscribe();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lapis_protocol_spec::{Height, Item, Method, Request};
+use lapis_protocol_spec::{Height, Item, Method, Request, Status};
 use libp2p::PeerId;
 use tokio::sync::watch;
 
@@ -58,13 +58,17 @@ impl Log {
         })
     }
 
+    /// What somebody says of itself, in its last status.
+    pub fn told(&self) -> Option<&Status> {
+        self.asked.iter().rev().find_map(|asked| match &asked.request {
+            Request::Status(status) => Some(status),
+            _ => None,
+        })
+    }
+
     /// The height up to which somebody says, in its last status, to have everything.
     pub fn told_available(&self) -> Height {
-        let told = self.asked.iter().rev().find_map(|asked| match &asked.request {
-            Request::Status(status) => Some(status.available_height),
-            _ => None,
-        });
-        told.unwrap_or(0)
+        self.told().map_or(0, |status| status.available_height)
     }
 }
 

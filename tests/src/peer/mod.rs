@@ -41,6 +41,7 @@ const QUEUE: usize = 8;
 pub struct ScriptedPeer {
     peer_id: PeerId,
     address: Multiaddr,
+    fault: Option<Fault>,
     log: LogView,
     visible: watch::Sender<Height>,
     allowance: Allowance,
@@ -85,6 +86,7 @@ impl ScriptedPeer {
         Self {
             peer_id,
             address,
+            fault,
             log,
             visible,
             allowance,
@@ -118,6 +120,35 @@ impl ScriptedPeer {
     /// From now on it sends no more sidecars once it has sent `count` since its start; answers wait at that point.
     pub fn allow_sidecars(&self, count: usize) {
         self.allowance.set(count);
+    }
+
+    /// The same as [`ScriptedPeer::dial`] for a peer of which it is not known what it does: says what went wrong.
+    ///
+    /// # Errors
+    /// What to tell a person.
+    pub async fn connect(&self, chain: &TestChain, address: &Multiaddr) -> Result<PeerId, String> {
+        let peer = network::peer_of(address).ok_or_else(|| format!("{address} does not end with /p2p/PEER_ID"))?;
+        let (connected, connection) = oneshot::channel();
+        self.command(Command::Dial(address.clone(), connected)).await;
+        let established = tokio::time::timeout(crate::PATIENCE, connection).await;
+        established
+            .map_err(|_| format!("{address} does not answer"))?
+            .map_err(|_| format!("cannot reach {address}"))?;
+        let replies = self.ask(peer, &Request::Status(status(chain, *self.visible.borrow(), self.fault))).await;
+        match replies.as_slice() {
+            [Reply::Item(_)] => Ok(peer),
+            other => Err(format!("{address} does not answer a status: {other:?}")),
+        }
+    }
+
+    /// From now on it begins to send so many more sidecars, and then no more.
+    pub fn allow_more_sidecars(&self, count: usize) {
+        self.allowance.add(count);
+    }
+
+    /// Waits until it may send no more sidecars.
+    pub async fn has_sent_all_it_may(&self) {
+        self.allowance.used_up().await;
     }
 
     /// Connects to `address`, which names the peer, and exchanges statuses.

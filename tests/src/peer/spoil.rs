@@ -168,6 +168,7 @@ fn spoil_stream(fault: StreamFault, items: &[Item]) -> Option<Vec<Step>> {
     let prefix = [&[0][..], &wire::varint(body.len() as u64)].concat();
     let identifier = wire::frames(&[0])[..10].to_vec();
     let bytes = |parts: &[&[u8]]| vec![Step::Bytes(parts.concat())];
+    let error = |code| bytes(&[&wire::chunk(code, b"ordered")]);
     Some(match fault {
         StreamFault::Silent => vec![Step::Silence],
         StreamFault::Drip => vec![Step::Drip(whole)],
@@ -183,7 +184,11 @@ fn spoil_stream(fault: StreamFault, items: &[Item]) -> Option<Vec<Step>> {
         StreamFault::EndlessLength => bytes(&[&[0], &wire::varint(u64::MAX), &identifier]),
         StreamFault::LongPrefix => bytes(&[&[0], &long_varint(body.len() as u64), &wire::frames(&body)]),
         StreamFault::LengthTooLarge => bytes(&[&[0], &wire::varint(body.len() as u64 + 1), &wire::frames(&body)]),
-        StreamFault::Error(code) => bytes(&[&wire::chunk(code, b"ordered")]),
+        StreamFault::InvalidRequest => error(1),
+        StreamFault::ServerError => error(2),
+        StreamFault::ResourceUnavailable => error(3),
+        StreamFault::RateLimited => error(139),
+        StreamFault::UnknownError => error(77),
         StreamFault::ItemAfterError => bytes(&[&wire::chunk(2, b"ordered"), &whole]),
     })
 }

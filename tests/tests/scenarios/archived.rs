@@ -146,7 +146,10 @@ async fn costs_nothing_but_time(disorder: ArchiveDisorder) {
     assert_holds(node.store(), chain.blocks());
     node.assert_unblemished(first.peer_id()).await;
     node.assert_unblemished(second.peer_id()).await;
-    let is_counted = !matches!(disorder, ArchiveDisorder::Empty | ArchiveDisorder::Items(Fault::ValidatorSet(_)));
+    let is_counted = !matches!(
+        disorder,
+        ArchiveDisorder::Empty | ArchiveDisorder::Silent | ArchiveDisorder::Items(Fault::ValidatorSet(_))
+    );
     node.status("the archive's faults", |status| (status.sync.archives.faults > 0) == is_counted).await;
     node.stop().await;
 }
@@ -184,6 +187,7 @@ disorders! {
     damaged_heights: ArchiveDisorder::Damaged(3, 5);
     nothing_there: ArchiveDisorder::Empty;
     unreachable: ArchiveDisorder::Unreachable;
+    silent: ArchiveDisorder::Silent;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::Ipv4Addr,
     num::NonZeroUsize,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -21,6 +22,7 @@ use lapis_tests::{
     Home, Program, S3Server, ScriptedPeer, Setup, TestChain, TestNode, assert_holds, held_blobs, kzg, patiently,
 };
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Heights of one archive.
@@ -155,9 +157,59 @@ async fn a_restart_goes_on_with_what_is_pending_and_writes_nothing_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_gone_from_the_archive_is_archived_again_before_it_is_pruned() {
+    let (chain, place) = (Arc::clone(&CHAIN), TempDir::new().unwrap());
+    let node = Home::holding(&chain, chain.blocks()).start(archiving(place.path())).await;
+    archived(&node, 12).await;
+    let home = node.stop().await;
+    let base = base(place.path(), &chain);
+    // One archive has gone, another one is cut off.
+    let written = files(&base, "lapis");
+    fs::remove_file(&written[1]).unwrap();
+    let cut = fs::read(&written[2]).unwrap();
+    fs::write(&written[2], &cut[..cut.len() / 2]).unwrap();
+    // What an upload that was cut off leaves behind goes with the next one.
+    let left_over = PathBuf::from(format!("{}#1", written[1].display()));
+    fs::write(&left_over, "left over").unwrap();
+
+    let mut setup = archiving(place.path());
+    setup.config.retention.blob_heights = BlobRetention::Genesis;
+    setup.config.retention.prune = PrunePolicy::AfterArchive;
+    let node = home.start(setup).await;
+    node.watermarks("pruning of what is archived", |marks| marks.archived == 12 && marks.earliest_blob == 12).await;
+    node.stop().await;
+    assert!(!left_over.exists());
+    let (_dir, store) = import_all(&chain, &files(&base, "lapis"));
+    assert_holds(&store, chain.up_to(12));
+}
+
+/// As a file system that is not mounted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_is_not_there_is_not_made_up() {
+    let place = TempDir::new().unwrap();
+    let mounted = place.path().join("mounted");
+    let (location, id) = (Location::Directory(mounted.clone()), *CHAIN.chain().id());
+    let open = || ObjectArchive::open(&location, &S3Options::default(), Duration::from_secs(5), &id);
+    assert!(open().unwrap_err().to_string().contains("mounted"));
+
+    fs::create_dir(&mounted).unwrap();
+    let archive = open().unwrap();
+    fs::remove_dir(&mounted).unwrap();
+    let name = ArchiveName { first: 1, last: 4, writer: WriterTag::of(&libp2p::PeerId::random()) };
+    let failed = archive.upload(&name, &CancellationToken::new(), |sink| sink.write_all(b"archive")).await;
+    assert!(matches!(failed, Err(UploadError::Object(_))), "{failed:?}");
+    assert!(!mounted.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_height_is_not_archived_before_it_is_mended_and_keeps_no_other_from_it() {
     let (chain, place) = (Arc::clone(&CHAIN), TempDir::new().unwrap());
-    let home = Home::holding(&chain, chain.blocks());
+    let mut keeping = Setup::default();
+    keeping.config.retention.blob_heights = BlobRetention::All;
+    let node = Home::holding(&chain, chain.blocks()).start(keeping).await;
+    node.imported(chain.last()).await;
+    let home = node.stop().await;
+    // What is imported stays available, whatever happens to it.
     home.damage(&chain.block(2).blobs[0]);
     let node = home.start(archiving(place.path())).await;
     let base = base(place.path(), &chain);
@@ -232,6 +284,29 @@ async fn an_object_appears_in_s3_as_a_whole_or_not_at_all() {
     assert!(fs::read(object).unwrap() == bytes);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_to_a_service_that_never_answers_stops_when_it_is_told_to() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let options = S3Options {
+        endpoint: Some(format!("http://{}", listener.local_addr().unwrap())),
+        region: Some("us-east-1".to_owned()),
+        allow_http: true,
+        credentials: Some(("lapis".to_owned(), "secret".to_owned())),
+    };
+    let hours = Duration::from_secs(24 * 3600);
+    let archive = ObjectArchive::open(&"s3://heights".parse().unwrap(), &options, hours, CHAIN.chain().id()).unwrap();
+    let name = ArchiveName { first: 1, last: 4, writer: WriterTag::of(&libp2p::PeerId::random()) };
+    let told = CancellationToken::new();
+    let uploading = tokio::spawn({
+        let told = told.clone();
+        async move { archive.upload(&name, &told, |_| Ok::<(), std::io::Error>(())).await }
+    });
+    let _connection = patiently("a connection", listener.accept()).await.unwrap();
+    told.cancel();
+    let stopped = patiently("the end of the upload", uploading).await.unwrap();
+    assert!(matches!(stopped, Err(UploadError::Interrupted)));
+}
+
 /// `lapis run` archives into S3 through outages of the service and its own sudden ends.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_program_archives_into_s3_through_outages_and_kills() {
@@ -269,6 +344,7 @@ async fn the_program_archives_into_s3_through_outages_and_kills() {
         }
     };
     patiently("three archives with their indices", complete).await;
+    peer.log().until("pruning", |log| log.told().is_some_and(|status| status.earliest_blob_height == 12)).await;
     process.stop().await;
     let marks = program.store().watermarks();
     assert_eq!((marks.archived, marks.earliest_blob), (12, 12));
@@ -330,11 +406,31 @@ async fn where_one_archive_is_damaged_another_one_of_the_same_heights_is_read() 
     let (chain, place) = (Arc::clone(&CHAIN), TempDir::new().unwrap());
     let written = archives(&chain, place.path(), 2).await;
     assert_eq!(written.len(), 6);
-    for path in written.iter().step_by(2) {
+    // Names sort by heights, and those of the same heights by writers; the highest name is asked first.
+    for path in written.iter().skip(1).step_by(2) {
         let mut bytes = fs::read(path).unwrap();
         let half = bytes.len() / 2;
         bytes[half..].fill(0);
         fs::write(path, bytes).unwrap();
+    }
+    let node = Home::new(&chain).start(fetching(place.path())).await;
+    node.imported(12).await;
+    assert_holds(node.store(), chain.up_to(12));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_one_archive_is_gone_or_cut_off_another_one_of_the_same_heights_is_read() {
+    let (chain, place) = (Arc::clone(&CHAIN), TempDir::new().unwrap());
+    let written = archives(&chain, place.path(), 2).await;
+    // Names sort by heights, and those of the same heights by writers; the highest name is asked first.
+    for (place, path) in written.iter().skip(1).step_by(2).enumerate() {
+        let length = fs::metadata(path).unwrap().len();
+        match place {
+            0 => fs::remove_file(path).unwrap(),
+            1 => fs::File::options().write(true).open(path).unwrap().set_len(length / 2).unwrap(),
+            _ => fs::File::options().write(true).open(path).unwrap().set_len(1).unwrap(),
+        }
     }
     let node = Home::new(&chain).start(fetching(place.path())).await;
     node.imported(12).await;

@@ -173,11 +173,11 @@ mod streams {
         length_prefix_not_minimal: Fault::Stream(Data::Blobs, StreamFault::LongPrefix) => MALFORMED;
         length_of_a_fixed_type_too_large: Fault::Stream(Data::Blobs, StreamFault::LengthTooLarge) => OVERSIZED;
         length_of_a_value_too_large: Fault::Stream(Data::Values, StreamFault::LengthTooLarge) => TRUNCATED;
-        resource_unavailable: Fault::Stream(Data::Blobs, StreamFault::Error(3)) => Blame::None;
-        server_error: Fault::Stream(Data::Blobs, StreamFault::Error(2)) => Blame::None;
-        invalid_request: Fault::Stream(Data::Blobs, StreamFault::Error(1)) => Blame::None;
-        rate_limited: Fault::Stream(Data::Blobs, StreamFault::Error(139)) => Blame::None;
-        unknown_error_code: Fault::Stream(Data::Blobs, StreamFault::Error(77)) => Blame::None;
+        resource_unavailable: Fault::Stream(Data::Blobs, StreamFault::ResourceUnavailable) => Blame::None;
+        server_error: Fault::Stream(Data::Blobs, StreamFault::ServerError) => Blame::None;
+        invalid_request: Fault::Stream(Data::Blobs, StreamFault::InvalidRequest) => Blame::None;
+        rate_limited: Fault::Stream(Data::Blobs, StreamFault::RateLimited) => Blame::None;
+        unknown_error_code: Fault::Stream(Data::Blobs, StreamFault::UnknownError) => Blame::None;
         item_after_an_error: Fault::Stream(Data::Blobs, StreamFault::ItemAfterError) => Blame::None;
     }
 }

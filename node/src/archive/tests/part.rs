@@ -55,7 +55,7 @@ fn fault(error: ReadError) -> ArchiveFault {
 }
 
 fn read_payload(part: &[u8], height: u64) -> Result<PayloadEnvelope, ReadError> {
-    read_payload_part(part, Compression::Zstd, height)
+    read_payload_part(part, Compression::Zstd, height, PayloadEnvelope::MAX_BYTES)
 }
 
 #[test]
@@ -71,7 +71,10 @@ fn parts_hold_what_the_store_holds() {
             let record = index.record(height).unwrap();
             assert!(*record.decided() == *block.decided);
             let part = cut(&archive, &record.payload_part());
-            assert!(read_payload_part(&part, compression, height).unwrap() == *block.payload, "payload {height}");
+            assert!(
+                read_payload_part(&part, compression, height, PayloadEnvelope::MAX_BYTES).unwrap() == *block.payload,
+                "payload {height}"
+            );
             let mut sidecars = Vec::new();
             for (range, part) in record.sidecar_parts() {
                 let bytes = cut(&archive, &range);
@@ -191,7 +194,7 @@ fn the_compression_has_to_be_that_of_the_archive() {
     let plain = cut(&PLAIN.0, &PLAIN.1.payload_part(1).unwrap());
     let packed = cut(&PACKED.0, &PACKED.1.payload_part(1).unwrap());
     assert!(matches!(read_payload(&plain, 1), Err(ReadError::Compression { offset: 0, .. })));
-    let fault = fault(read_payload_part(&packed, Compression::None, 1).unwrap_err());
+    let fault = fault(read_payload_part(&packed, Compression::None, 1, PayloadEnvelope::MAX_BYTES).unwrap_err());
     assert!(matches!(fault, ArchiveFault::Frame { .. }), "{fault}");
 }
 
@@ -299,9 +302,36 @@ proptest! {
         let mut bytes = cut(archive, &index.payload_part(1).unwrap());
         let position = at.index(bytes.len());
         bytes[position] ^= flip;
-        if let Ok(payload) = read_payload_part(&bytes, index.compression(), 1) {
+        if let Ok(payload) = read_payload_part(&bytes, index.compression(), 1, PayloadEnvelope::MAX_BYTES) {
             // A compressed frame has bits that mean nothing.
             prop_assert!(packed && payload == *payload_of(&PARTED, 1));
         }
+    }
+}
+
+#[test]
+fn a_payload_that_is_longer_than_it_may_be_is_not_inflated() {
+    const LIMIT: usize = 256 * 1024;
+    let made = &*PARTED;
+    let (archive, index) = indexed(made, Compression::None);
+    let mut part = cut(&archive, &index.payload_part(1).unwrap());
+    // The head of the payload's frame, which its content follows.
+    let kind = FrameKind::Payload.byte();
+    let length = u32::try_from(encode(payload_of(made, 1)).len()).unwrap();
+    let head: Vec<u8> = [kind].into_iter().chain(length.to_le_bytes()).collect();
+    let at = part.windows(head.len()).position(|bytes| bytes == head).unwrap();
+    part.truncate(at + 1);
+    let stated = 64 * 1024 * 1024_u32;
+    // The frame of the height says last how long the record is.
+    let record = &mut part[13..21];
+    let bytes = u64::from_le_bytes(record.try_into().unwrap()) - u64::from(length) + u64::from(stated);
+    record.copy_from_slice(&bytes.to_le_bytes());
+    part.extend_from_slice(&stated.to_le_bytes());
+    part.resize(part.len() + 64 * 1024 * 1024, 0);
+    let packed = pack(&part);
+    assert!(packed.len() < LIMIT);
+    match fault(read_payload_part(&packed, Compression::Zstd, 1, LIMIT).unwrap_err()) {
+        ArchiveFault::Length { kind: FrameKind::Payload, length } => assert_eq!(length, stated),
+        other => panic!("{other}"),
     }
 }

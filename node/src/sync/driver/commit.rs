@@ -138,11 +138,12 @@ pub(super) enum Judgement {
     Certified,
     /// Nothing can be said about it, or it is old: neither forward nor punish.
     Unknown,
-    /// Its certificate does not hold.
+    /// It does not attach to the tip, or its certificate does not hold.
     Invalid(CertificateFault),
 }
 
-/// Checks an announced value's certificate. Blocks on signatures and disk.
+/// Checks an announced value: all of it if it is of the next height, its certificate if it is further ahead. Blocks on
+/// signatures and disk.
 ///
 /// Only the set that signs the next height is believed: a set that signed long ago may have lost its keys since.
 pub(super) fn judge(store: &Store, chain: &Chain, decided: &DecidedValue) -> Result<Judgement, StoreError> {
@@ -157,7 +158,9 @@ pub(super) fn judge(store: &Store, chain: &Chain, decided: &DecidedValue) -> Res
         Err(error) if error.may_pass() => return Ok(Judgement::Unknown),
         Err(error) => return Err(error),
     };
-    Ok(match decided.check_certificate(chain.id(), &signers) {
+    let is_next = decided.value.height == tip.height.saturating_add(1);
+    let attaches = if is_next { decided.value.check_link(&tip) } else { Ok(()) };
+    Ok(match attaches.and_then(|()| decided.check_certificate(chain.id(), &signers)) {
         Ok(_) => Judgement::Certified,
         Err(fault) => Judgement::Invalid(fault),
     })

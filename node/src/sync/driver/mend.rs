@@ -9,6 +9,7 @@ use lapis_storage::{Reader, Store, StoreError};
 use super::{SyncEngine, SyncError};
 use crate::{
     chain::Chain,
+    repair::Lost,
     sync::scheduler::{Mend, SourceId},
 };
 
@@ -35,6 +36,15 @@ pub(super) enum MendOutcome {
 }
 
 impl SyncEngine {
+    /// Something was dropped or cannot be read: it is to be fetched.
+    pub(super) fn on_lost(&mut self, lost: Lost) {
+        match lost {
+            Lost::Data(height) => self.scheduler.reload_from(height),
+            Lost::Value(height) => self.scheduler.want_mend(Mend::Value(height)),
+            Lost::ValidatorSet(root) => self.scheduler.want_mend(Mend::ValidatorSet(root)),
+        }
+    }
+
     /// Looks at what came, off the loop.
     pub(super) fn start_mend(&mut self, mend: Mend, source: SourceId, replacement: Replacement) {
         let (store, chain) = (self.parts.store.clone(), self.parts.chain.clone());
@@ -51,8 +61,7 @@ impl SyncEngine {
 
     pub(super) async fn on_mended(
         &mut self,
-        mend: Mend,
-        outcome: Result<MendOutcome, StoreError>,
+        (mend, outcome): (Mend, Result<MendOutcome, StoreError>),
     ) -> Result<(), SyncError> {
         let now = Instant::now();
         match outcome {

@@ -17,7 +17,7 @@ use std::{
 
 use lapis_p2p::{Event, Events, Handle, Offence};
 use lapis_protocol_spec::{Height, Kzg};
-use lapis_storage::{Store, StoreError};
+use lapis_storage::{Store, StoreError, Watermarks};
 use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
     sync::watch,
@@ -38,13 +38,15 @@ use super::{
     archive::Archive,
     fetch::{FetchTask, Fetched, Supplier},
     pipeline::{Pipeline, PipelineConfig, PipelineEvent, StageFailure},
-    scheduler::{Action, Mend, Missing, Outcome, Report, Scheduler, SchedulerConfig, SourceId},
+    scheduler::{
+        Action, Mend, Missing, Outcome, PeerCapacity, Report, RequestId, Scheduler, SchedulerConfig, SourceId,
+    },
 };
 use crate::{
     chain::Chain,
     feed::WatermarkFeed,
     metrics::Metrics,
-    repair::{Lost, RepairRequests, Repaired},
+    repair::{RepairRequests, Repaired},
 };
 
 /// How long after a damaged row was met it is tried again to tell what is missing.
@@ -84,6 +86,8 @@ pub struct SyncParts {
     pub metrics: Metrics,
     /// Where to tell how it goes.
     pub view: watch::Sender<SyncView>,
+    /// Where to tell what each peer delivers.
+    pub capacities: watch::Sender<Vec<PeerCapacity>>,
 }
 
 /// Why the sync engine had to stop. Always our own fault: peers cannot stop it.
@@ -111,6 +115,8 @@ pub struct SyncEngine {
     rng: StdRng,
     pipeline: Pipeline,
     fetches: JoinSet<Fetched>,
+    /// Ways to end those of them that read from archives.
+    readings: BTreeMap<RequestId, CancellationToken>,
     commits: JoinSet<Result<Committed, StoreError>>,
     judgements: JoinSet<Result<Judged, StoreError>>,
     /// What is being held against the store to mend it. As many as the scheduler mends at a time.
@@ -122,6 +128,8 @@ pub struct SyncEngine {
     /// A damaged row is in the way of telling what is missing; it is looked at again then, or when it is mended.
     unreadable_until: Option<Instant>,
     progress: Progress,
+    /// When people were last told what each peer delivers.
+    capacities_told: Option<Instant>,
 }
 
 impl SyncEngine {
@@ -140,6 +148,7 @@ impl SyncEngine {
             rng: StdRng::from_os_rng(),
             pipeline,
             fetches: JoinSet::new(),
+            readings: BTreeMap::new(),
             commits: JoinSet::new(),
             judgements: JoinSet::new(),
             mends: JoinSet::new(),
@@ -147,6 +156,7 @@ impl SyncEngine {
             committing: None,
             unreadable_until: None,
             progress: Progress::new(watermarks, Instant::now()),
+            capacities_told: None,
             parts,
         }
     }
@@ -169,30 +179,15 @@ impl SyncEngine {
                 },
                 Some(event) = self.pipeline.events.recv() => self.on_pipeline(event).await?,
                 Some(fetched) = self.fetches.join_next() => self.on_fetched(fetched?).await?,
-                Some(committed) = self.commits.join_next() => {
-                    if let Some(committed) = self.unless_it_passes(committed?)? {
-                        self.on_committed(committed).await;
-                    }
-                }
+                Some(committed) = self.commits.join_next() => self.on_commit_ended(committed?).await?,
                 Some(judged) = self.judgements.join_next() => self.on_judged(judged??).await,
                 (archive, held) = self.archives.changed() => match held {
                     Some(held) => self.scheduler.archive_covers(archive, held),
                     None => self.scheduler.archive_gone(archive),
                 },
-                Some(mended) = self.mends.join_next() => {
-                    let (mend, outcome) = mended?;
-                    self.on_mended(mend, outcome).await?;
-                }
-                Some(lost) = self.parts.repaired.recv() => match lost {
-                    Lost::Data(height) => self.scheduler.reload_from(height),
-                    Lost::Value(height) => self.scheduler.want_mend(Mend::Value(height)),
-                    Lost::ValidatorSet(root) => self.scheduler.want_mend(Mend::ValidatorSet(root)),
-                },
-                Ok(()) = watermarks.changed() => {
-                    let now = *watermarks.borrow_and_update();
-                    self.scheduler.set_decided(now.decided);
-                    self.scheduler.set_imported(now.imported);
-                }
+                Some(mended) = self.mends.join_next() => self.on_mended(mended?).await?,
+                Some(lost) = self.parts.repaired.recv() => self.on_lost(lost),
+                Ok(()) = watermarks.changed() => self.on_watermarks(*watermarks.borrow_and_update()),
                 ended = self.pipeline.stages.ended() => {
                     ended?;
                     return Err(StageFailure::Stopped.into());
@@ -203,6 +198,11 @@ impl SyncEngine {
             self.advance().await?;
         }
         self.stop().await
+    }
+
+    fn on_watermarks(&mut self, now: Watermarks) {
+        self.scheduler.set_decided(now.decided);
+        self.scheduler.set_imported(now.imported);
     }
 
     /// A disk that is full or fails for a moment stops the intake for a moment; the node goes on with what it can read.
@@ -240,7 +240,8 @@ impl SyncEngine {
         self.judgements.shutdown().await;
         while self.mends.join_next().await.is_some() {}
         while let Some(committed) = self.commits.join_next().await {
-            committed??;
+            // What does not pass now is met again after the next start.
+            self.unless_it_passes(committed?)?;
         }
         let feed = self.parts.feed.clone();
         self.pipeline.drain().await?;
@@ -305,6 +306,11 @@ impl SyncEngine {
         self.start_commit();
         self.scheduler.set_held_values(self.held_values());
         self.load().await?;
+        for id in self.scheduler.recalls(Instant::now()) {
+            if let Some(recall) = self.readings.get(&id) {
+                recall.cancel();
+            }
+        }
         for action in self.scheduler.poll(Instant::now(), &mut self.rng) {
             self.start(action);
         }
@@ -321,7 +327,11 @@ impl SyncEngine {
             let _ = self.scheduler.finished(action.id, &Report::empty(Outcome::Local), Instant::now());
             return;
         };
-        let task = FetchTask::new(supplier, self.pipeline.entrance.clone(), action.id);
+        let recall = CancellationToken::new();
+        if !action.source.is_peer() {
+            self.readings.insert(action.id, recall.clone());
+        }
+        let task = FetchTask::new(supplier, self.pipeline.entrance.clone(), recall, action.id);
         self.fetches.spawn(task.run(action.fetch));
     }
 

@@ -4,6 +4,7 @@ use std::{ops::Range, time::Instant};
 
 use lapis_p2p::Offence;
 use lapis_protocol_spec::{Height, ValidatorSet};
+use lapis_storage::StoreError;
 
 use super::{
     SyncEngine, SyncError,
@@ -15,6 +16,7 @@ use crate::sync::{fetch::Fetched, scheduler::Ended};
 impl SyncEngine {
     pub(super) async fn on_fetched(&mut self, fetched: Fetched) -> Result<(), SyncError> {
         let Fetched { id, source, report, values, sets, validator_set, offence } = fetched;
+        self.readings.remove(&id);
         if let Some((offence, reason)) = offence {
             tracing::info!(%source, ?offence, %reason, "an exchange went wrong");
             self.blame(source, offence).await;
@@ -39,7 +41,14 @@ impl SyncEngine {
         Ok(())
     }
 
-    pub(super) async fn on_committed(&mut self, committed: Committed) {
+    pub(super) async fn on_commit_ended(&mut self, ended: Result<Committed, StoreError>) -> Result<(), SyncError> {
+        if let Some(committed) = self.unless_it_passes(ended)? {
+            self.on_committed(committed).await;
+        }
+        Ok(())
+    }
+
+    async fn on_committed(&mut self, committed: Committed) {
         let Committed { source, blobs, decided: stored, obstacle, rest } = committed;
         self.parts.metrics.store.decided(&blobs, &stored);
         if !source.is_peer() {

@@ -1,8 +1,11 @@
 //! What the outside is told.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{SyncEngine, SyncView};
+
+/// Time between two looks at what each peer delivers.
+const CAPACITIES: Duration = Duration::from_millis(500);
 
 impl SyncEngine {
     pub(super) fn tell(&mut self) {
@@ -20,6 +23,7 @@ impl SyncEngine {
             stall,
         };
         self.parts.metrics.sync.view(&view);
+        self.tell_capacities();
         self.parts.view.send_if_modified(|old| {
             let changed = *old != view;
             let kind = |view: &SyncView| view.stall.as_ref().map(std::mem::discriminant);
@@ -32,5 +36,14 @@ impl SyncEngine {
             *old = view;
             changed
         });
+    }
+
+    /// For people, who look now and then.
+    fn tell_capacities(&mut self) {
+        let now = Instant::now();
+        if self.capacities_told.is_none_or(|told| now.saturating_duration_since(told) >= CAPACITIES) {
+            self.capacities_told = Some(now);
+            self.parts.capacities.send_replace(self.scheduler.capacities());
+        }
     }
 }

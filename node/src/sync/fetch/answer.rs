@@ -134,7 +134,8 @@ enum Read {
     Values(Range<Height>),
     /// The set with this root from what was put away with the value of this height, if it is there.
     ValidatorSet(Bytes32, Height),
-    Payload(Height),
+    /// The payload of this height, of at most so many bytes.
+    Payload(Height, usize),
     Sidecars(Height, Vec<u64>),
 }
 
@@ -160,7 +161,10 @@ impl Reading {
                 .filter(|height| *height > 0)
                 .map(|height| Read::ValidatorSet(*root, height))
                 .collect(),
-            Fetch::Payloads(values) => values.iter().map(|value| Read::Payload(height(value))).collect(),
+            Fetch::Payloads(values) => {
+                let limit = |value| payload_limit(std::slice::from_ref(value));
+                values.iter().map(|value| Read::Payload(height(value), limit(value))).collect()
+            }
             Fetch::WholeHeights(values) => values
                 .iter()
                 .map(|value| Read::Sidecars(height(value), (0..value.value().blob_count() as u64).collect()))
@@ -199,9 +203,9 @@ impl Reading {
                 }
                 Ok(set.map(WireItem::ValidatorSet).into_iter().collect())
             }
-            Read::Payload(height) => {
+            Read::Payload(height, max_bytes) => {
                 self.height = height;
-                Ok(vec![WireItem::Payload(self.archive.payload(height).await?)])
+                Ok(vec![WireItem::Payload(self.archive.payload(height, max_bytes).await?)])
             }
             Read::Sidecars(height, indices) => {
                 self.height = height;

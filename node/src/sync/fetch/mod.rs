@@ -13,6 +13,7 @@ use lapis_protocol_spec::{
     BlobSidecar, Bytes32, DecidedValue, Height, Item as WireItem, Matched, PayloadEnvelope, PayloadFault, ValidatorSet,
     matching::{DecidedValues, IdentifiedValue, Payloads, RangeBlobs, RootBlobs},
 };
+use tokio_util::sync::CancellationToken;
 
 pub(super) use self::answer::Supplier;
 use self::{answer::Answer, error::FetchError};
@@ -49,11 +50,13 @@ pub(super) struct Fetched {
 pub(super) struct FetchTask {
     supplier: Supplier,
     entrance: Entrance,
+    recall: CancellationToken,
     fetched: Fetched,
 }
 
 impl FetchTask {
-    pub(super) fn new(supplier: Supplier, entrance: Entrance, id: RequestId) -> Self {
+    /// `recall` ends the exchange where it is; what it has brought by then counts.
+    pub(super) fn new(supplier: Supplier, entrance: Entrance, recall: CancellationToken, id: RequestId) -> Self {
         let fetched = Fetched {
             id,
             source: supplier.id(),
@@ -63,15 +66,17 @@ impl FetchTask {
             validator_set: None,
             offence: None,
         };
-        Self { supplier, entrance, fetched }
+        Self { supplier, entrance, recall, fetched }
     }
 
     /// Runs the exchange to its end.
     pub(super) async fn run(mut self, fetch: Fetch) -> Fetched {
-        if let Err(error) = self.exchange(fetch).await {
-            self.failed(&error);
-        } else if self.fetched.report.bytes == 0 {
-            self.fetched.report.outcome = Outcome::Unavailable;
+        let recall = self.recall.clone();
+        match recall.run_until_cancelled(self.exchange(fetch)).await {
+            Some(Err(error)) => self.failed(&error),
+            Some(Ok(())) if self.fetched.report.bytes == 0 => self.fetched.report.outcome = Outcome::Unavailable,
+            Some(Ok(())) => {}
+            None => self.fetched.report.outcome = Outcome::Local,
         }
         self.fetched
     }

@@ -4,7 +4,10 @@ use std::{collections::HashSet, ops::Range, time::Duration};
 
 use lapis_protocol_spec::Height;
 
-use super::action::{Item, Outcome};
+use super::{
+    action::{Item, Outcome},
+    mend::Mend,
+};
 
 /// How requests are spread over time and peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +63,8 @@ pub enum Blocked {
     BufferFull,
     /// Our own disk or memory did not take what arrived: nothing is asked for until that had time to pass.
     OwnTrouble,
+    /// A damaged row of the store waits for somebody who has it.
+    StoreDamaged(Mend),
     /// Import is too far behind.
     ImporterBehind,
 }

@@ -68,6 +68,13 @@ impl Work {
         }
     }
 
+    fn slot_of(&self, item: Item) -> Option<Slot> {
+        match item {
+            Item::Payload(_) => self.payload,
+            Item::Blob(_, index) => self.blobs.get(&index).copied(),
+        }
+    }
+
     fn is_done(&self) -> bool {
         self.payload.is_none() && self.blobs.is_empty()
     }
@@ -270,6 +277,12 @@ impl DataLane {
             }
         }
         self.reserved += items.iter().map(|item| self.bytes_of(*item)).sum::<u64>();
+    }
+
+    /// The first of `items` that is still asked for by the request `id`.
+    pub(super) fn first_in_flight(&self, id: RequestId, items: &[Item]) -> Option<Item> {
+        let slot = |item: Item| self.works.get(&item.height()).and_then(|work| work.slot_of(item));
+        items.iter().copied().find(|item| slot(*item) == Some(Slot::InFlight(id)))
     }
 
     fn bytes_of(&self, item: Item) -> u64 {

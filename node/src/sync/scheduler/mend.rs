@@ -67,6 +67,11 @@ impl MendLane {
         }
     }
 
+    /// One of the rows that wait, the value of the lowest height if it is a value.
+    pub(super) fn first(&self) -> Option<Mend> {
+        self.works.first_key_value().map(|(mend, _)| *mend)
+    }
+
     /// What may be asked for now.
     pub(super) fn due(&self, now: Instant) -> Vec<Mend> {
         let is_due = |work: &Work| matches!(work.stage, Stage::Wanted(from) if from.is_none_or(|from| from <= now));

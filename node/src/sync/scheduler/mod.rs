@@ -13,6 +13,7 @@ mod config;
 mod data;
 mod mend;
 mod plan;
+mod recall;
 mod source;
 mod sources;
 mod values;
@@ -31,6 +32,7 @@ pub use self::{
     config::{Blocked, Pacing, Report, SchedulerConfig},
     data::{Missing, SIDECAR_BYTES},
     mend::Mend,
+    source::PeerCapacity,
 };
 use self::{data::DataLane, mend::MendLane, source::Delivery, sources::SourceBook, values::ValuesLane};
 use super::archive::ArchiveId;
@@ -48,6 +50,7 @@ struct Flight {
     started: Instant,
     /// The row that it is to mend, if it is for that.
     mend: Option<Mend>,
+    is_recalled: bool,
 }
 
 /// What an exchange that ended was for, as far as its driver has something in hand for it.
@@ -132,6 +135,11 @@ impl Scheduler {
     /// Number of usable peers.
     pub fn peers(&self) -> usize {
         self.book.peer_count()
+    }
+
+    /// What each of them was measured to deliver.
+    pub fn capacities(&self) -> Vec<PeerCapacity> {
+        self.book.capacities()
     }
 
     /// The height that the network seems to have reached; never below our own.

@@ -38,6 +38,9 @@ impl Scheduler {
             self.poll_values(now, rng, &mut actions);
         }
         self.poll_data(now, rng, &mut actions);
+        if self.blocked.is_none() {
+            self.blocked = self.mends.first().map(Blocked::StoreDamaged).or_else(|| self.values_blocked());
+        }
         actions
     }
 
@@ -132,6 +135,14 @@ impl Scheduler {
         }
     }
 
+    /// Why no decided values are on their way although there should be more.
+    fn values_blocked(&self) -> Option<Blocked> {
+        let next = self.values.decided().saturating_add(1);
+        let wanted = next..self.target().saturating_add(1);
+        let waits = self.config.follow && self.values.is_idle() && !wanted.is_empty();
+        waits.then(|| self.why_unserved(Kind::Values, wanted))
+    }
+
     fn waits_for_import(&self) -> Option<Blocked> {
         let ahead = self.imported.saturating_add(self.config.max_heights_ahead);
         (self.data.loaded_to() >= ahead && self.values.decided() > ahead).then_some(Blocked::ImporterBehind)
@@ -204,7 +215,7 @@ impl Scheduler {
         let method = fetch.method();
         self.data.start(id, &items);
         self.book.started(source, method, bytes);
-        self.flights.insert(id, Flight { source, method, items, bytes, started: now, mend: None });
+        self.flights.insert(id, Flight { source, method, items, bytes, started: now, mend: None, is_recalled: false });
         self.last_start = Some(now);
         Action { id, source, fetch }
     }

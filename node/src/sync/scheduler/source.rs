@@ -6,6 +6,7 @@ use std::{
 };
 
 use lapis_protocol_spec::{Height, MAX_CONCURRENT_REQUESTS, Method};
+use libp2p::PeerId;
 
 use super::{
     action::Outcome,
@@ -82,6 +83,11 @@ impl Source {
     /// Whether it has just failed to deliver something of `height`.
     pub(super) fn lacked_lately(&self, height: Height, now: Instant) -> bool {
         self.lacks.get(&height).is_some_and(|lack| lack.until > now)
+    }
+
+    /// Whether it has failed to deliver something of `height`, however long ago, and nothing has changed since.
+    pub(super) fn has_lacked(&self, height: Height) -> bool {
+        self.lacks.contains_key(&height)
     }
 
     /// Whether it makes sense to ask this source for `kind` at `height` now.
@@ -178,10 +184,34 @@ impl Source {
         self.claims = claims;
     }
 
+    /// What it was measured to deliver.
+    pub(super) fn capacity(&self, peer: PeerId) -> PeerCapacity {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rate is neither negative nor huge"
+        )]
+        let bytes_per_second = self.rate.map(|rate| rate as u64);
+        PeerCapacity { peer, bytes_per_second, window_bytes: self.window, in_flight_bytes: self.in_flight_bytes }
+    }
+
     /// `height` is complete: nothing about it needs to be remembered.
     pub(super) fn forget(&mut self, height: Height) {
         self.lacks.remove(&height);
     }
+}
+
+/// What a peer was measured to deliver, and what it is trusted with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerCapacity {
+    /// Who.
+    pub peer: PeerId,
+    /// How fast it delivers, smoothed; `None` until it has delivered anything.
+    pub bytes_per_second: Option<u64>,
+    /// Most bytes that are asked of it at a time.
+    pub window_bytes: u64,
+    /// Bytes that it is asked for now.
+    pub in_flight_bytes: u64,
 }
 
 /// Result of an exchange as far as capacity is concerned.

@@ -17,7 +17,7 @@ use rand::Rng;
 use super::{
     action::{Outcome, SourceId},
     claims::{Claims, Kind},
-    source::{Delivery, Source},
+    source::{Delivery, PeerCapacity, Source},
 };
 use crate::sync::archive::ArchiveId;
 
@@ -78,6 +78,15 @@ impl SourceBook {
         self.peers().count()
     }
 
+    /// What each peer was measured to deliver.
+    pub(super) fn capacities(&self) -> Vec<PeerCapacity> {
+        let capacity = |(id, source): (&SourceId, &Source)| match id {
+            SourceId::Peer(peer) => Some(source.capacity(*peer)),
+            SourceId::Archive(_) => None,
+        };
+        self.sources.iter().filter_map(capacity).collect()
+    }
+
     /// One source.
     pub(super) fn source(&self, id: SourceId) -> Option<&Source> {
         self.sources.get(&id)
@@ -96,6 +105,12 @@ impl SourceBook {
     /// Whether it is for archives to serve `kind` at `height` now: no peer is able to.
     pub(super) fn is_for_archives(&self, kind: Kind, height: Height, now: Instant) -> bool {
         !self.peers().any(|peer| peer.is_able(kind, height, now))
+    }
+
+    /// Whether a peer that claims `kind` at `height`, and is not known to lack it, can be asked for it by `method` now.
+    pub(super) fn a_fresh_peer_is_free(&self, kind: Kind, height: Height, method: Method, now: Instant) -> bool {
+        let fits = |peer: &Source| peer.is_able(kind, height, now) && peer.is_free(method, now);
+        self.peers().any(|peer| fits(peer) && !peer.has_lacked(height))
     }
 
     /// Whether it makes sense to ask `id` for `kind` at `height` now.

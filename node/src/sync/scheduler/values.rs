@@ -92,6 +92,16 @@ impl ValuesLane {
         self.flights.insert(id, heights);
     }
 
+    /// Whether nothing is asked for, and nothing waits to be committed.
+    pub(super) fn is_idle(&self) -> bool {
+        self.flights.is_empty() && self.held.is_empty()
+    }
+
+    /// First height of the range that `id` is for.
+    pub(super) fn in_flight(&self, id: RequestId) -> Option<Height> {
+        self.flights.get(&id).map(|heights| heights.start)
+    }
+
     /// An exchange ended after `served` values of `bytes` bytes. Returns the range.
     pub(super) fn finished(&mut self, id: RequestId, served: u64, bytes: u64) -> Option<Range<Height>> {
         if let Some(each) = bytes.checked_div(served) {

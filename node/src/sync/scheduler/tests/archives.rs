@@ -138,6 +138,17 @@ fn an_archive_that_cannot_be_reached_is_left_alone_longer_each_time() {
 }
 
 #[test]
+fn an_archive_that_does_not_give_values_is_named_as_the_reason() {
+    let mut bench = Bench::new(SchedulerConfig::default(), 2);
+    bench.scheduler.archive_covers(ARCHIVE, range(1..9));
+    let actions = bench.poll();
+    assert_eq!(bench.scheduler.blocked(), None, "they are on their way");
+    bench.finish(&actions[0], Outcome::Broken, &[]);
+    assert!(bench.poll().is_empty());
+    assert_eq!(bench.scheduler.blocked(), Some(&Blocked::ArchivesBusy(3..9)));
+}
+
+#[test]
 fn without_peers_the_target_is_what_archives_cover_without_a_hole() {
     let mut bench = Bench::new(SchedulerConfig::default(), 10);
     bench.scheduler.archive_covers(ArchiveId(0), ranges(&[1..21, 31..41]));
@@ -163,6 +174,51 @@ fn a_lying_archive_does_not_keep_the_node_from_honest_peers() {
     }
     let asked = value_ranges(&bench.poll());
     assert_eq!(asked[0], (honest.into(), 1..17));
+}
+
+#[test]
+fn what_an_archive_is_slow_to_give_is_asked_of_a_peer_that_comes() {
+    let mut bench = Bench::new(SchedulerConfig::default(), 3);
+    bench.scheduler.archive_covers(ARCHIVE, range(1..9));
+    bench.scheduler.load((1..=3).map(|height| missing(height, 1)).collect(), 3);
+    let asked = bench.poll();
+    assert_eq!(asked.len(), 3, "values, payloads, blobs: {asked:?}");
+    bench.now += Duration::from_secs(20);
+    assert!(bench.scheduler.recalls(bench.now).is_empty(), "nobody else has it");
+    let peer = PeerId::random();
+    bench.scheduler.peer_status(peer, status(9));
+    let recalled: BTreeSet<RequestId> = bench.scheduler.recalls(bench.now).into_iter().collect();
+    assert_eq!(recalled, asked.iter().map(|action| action.id).collect());
+    assert!(bench.scheduler.recalls(bench.now).is_empty(), "each of them once");
+    // What has come by then is kept.
+    for action in &asked {
+        bench.finish(action, Outcome::Local, items(action).get(..1).unwrap_or_default());
+    }
+    let again = bench.poll();
+    assert!(again.iter().all(|action| action.source == peer.into()), "{again:?}");
+    let items: Vec<Item> = again.iter().flat_map(items).collect();
+    assert_eq!(items, [Item::Payload(2), Item::Payload(3), Item::Blob(2, 0), Item::Blob(3, 0)]);
+    assert_eq!(value_ranges(&again)[0].1.start, 4);
+}
+
+#[test]
+fn an_archive_is_not_given_up_for_peers_that_have_already_failed_or_at_once() {
+    let mut bench = Bench::new(data_only(), 1);
+    let peer = PeerId::random();
+    bench.scheduler.peer_status(peer, status(1));
+    bench.scheduler.archive_covers(ARCHIVE, range(1..2));
+    bench.scheduler.load(vec![Missing { payload: false, ..missing(1, 2) }], 1);
+    let actions = bench.poll();
+    bench.finish(&actions[0], Outcome::Unavailable, &[]);
+    assert_eq!(bench.poll()[0].source, ARCHIVE.into());
+    bench.now += Duration::from_secs(20);
+    assert!(bench.scheduler.recalls(bench.now).is_empty(), "the peer does not have it");
+    let mut bench = Bench::new(data_only(), 1);
+    bench.scheduler.archive_covers(ARCHIVE, range(1..2));
+    bench.scheduler.load(vec![missing(1, 2)], 1);
+    bench.poll();
+    bench.scheduler.peer_status(peer, status(1));
+    assert!(bench.scheduler.recalls(bench.now).is_empty(), "what has just been asked for comes soon");
 }
 
 #[test]

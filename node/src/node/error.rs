@@ -1,0 +1,44 @@
+//! Why a node does not start.
+
+use lapis_protocol_spec::Height;
+use lapis_storage::{OpenError, StoreError};
+
+use crate::{
+    execution::{HeadFormatError, ImportFault},
+    http,
+    object_archive::ObjectError,
+};
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The network cannot start.
+    #[error("{0}")]
+    Network(#[from] lapis_p2p::StartError),
+    /// HTTP cannot start.
+    #[error("{0}")]
+    Http(#[from] http::BindError),
+    /// The store cannot be opened.
+    #[error("{store}: {source}")]
+    Open {
+        /// Where it is.
+        store: String,
+        /// Why.
+        source: OpenError,
+    },
+    /// A place for archives cannot be used.
+    #[error("{0}")]
+    Archive(#[from] ObjectError),
+    /// The store cannot be read.
+    #[error("the store cannot be read: {0}")]
+    Store(#[from] StoreError),
+    /// The engine's head in the store makes no sense.
+    #[error("the engine's head in the store cannot be used: {0}")]
+    EngineHead(#[from] HeadFormatError),
+    /// The engine kept nothing, and the block that was imported last is not there to start from.
+    #[error("the block at the imported height {0} is not in the store, so the embedded engine cannot go on from it")]
+    NoImportedBlock(Height),
+    /// The block that was imported last is not one that the embedded engine takes.
+    #[error("the embedded engine cannot go on from the imported block: {0}")]
+    ImportedBlock(#[from] ImportFault),
+}

@@ -1,0 +1,1 @@
+"""Runs the foreign peers against a `lapis` binary."""
