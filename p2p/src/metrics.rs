@@ -96,6 +96,14 @@ fn seconds() -> Histogram {
 }
 
 impl Inner {
+    fn register_discovery(&self, registry: &mut Registry) {
+        registry.register("dials", "Dials begun, by what they are for", self.dials.clone());
+        registry.register("failed_dials", "Dials that led nowhere, by what they were for", self.failed_dials.clone());
+        registry.register("candidates", "Peers in the address book", self.candidates.clone());
+        registry.register("kad_walks", "Walks of Kademlia in search of peers", self.walks.clone());
+        registry.register("rotations", "Peers of no use that were asked to make place", self.rotations.clone());
+    }
+
     fn register_limits(&self, registry: &mut Registry) {
         registry.register_with_unit(
             "limiter_wait",
@@ -105,14 +113,6 @@ impl Inner {
         );
         registry.register("limiter_waiting", "Requests and chunks that wait for a bucket now", self.waiting.clone());
         registry.register("denials", "Streams and connections that were refused, by reason", self.denials.clone());
-    }
-
-    fn register_discovery(&self, registry: &mut Registry) {
-        registry.register("dials", "Dials begun, by what they are for", self.dials.clone());
-        registry.register("failed_dials", "Dials that led nowhere, by what they were for", self.failed_dials.clone());
-        registry.register("candidates", "Peers in the address book", self.candidates.clone());
-        registry.register("kad_walks", "Walks of Kademlia in search of peers", self.walks.clone());
-        registry.register("rotations", "Peers of no use that were asked to make place", self.rotations.clone());
     }
 }
 

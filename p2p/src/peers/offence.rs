@@ -54,13 +54,13 @@ impl Offence {
 
     /// Points that it takes from a score, which starts at 0.
     ///
-    /// With the default [`super::ScoreRules`]: 100 is a ban at once, 50 a disconnection at once and a ban at the second
-    /// time, 20 and 10 allow for a few within the half-life, 2 only count when they are the rule.
+    /// With the default [`super::ScoreRules`]: 100 is a ban at once, 60 a disconnection at once and a ban at the second
+    /// time within five minutes, 20 and 10 allow for a few within the half-life, 2 only count when they are the rule.
     #[must_use]
     pub const fn price(self) -> f64 {
         match self {
             Self::InvalidData => 100.0,
-            Self::InvalidAnnouncement | Self::Unrequested | Self::Malformed => 50.0,
+            Self::InvalidAnnouncement | Self::Unrequested | Self::Malformed => 60.0,
             Self::Oversized | Self::TooManyChunks => 20.0,
             Self::InvalidRequest => 10.0,
             Self::TooManyStreams | Self::TooManyAnnouncements | Self::SlowReader | Self::NoHandshake => 5.0,

@@ -140,9 +140,9 @@ mod tests {
             prices,
             [
                 ("invalid_data", 100.0),
-                ("invalid_announcement", 50.0),
-                ("unrequested", 50.0),
-                ("malformed", 50.0),
+                ("invalid_announcement", 60.0),
+                ("unrequested", 60.0),
+                ("malformed", 60.0),
                 ("oversized", 20.0),
                 ("too_many_chunks", 20.0),
                 ("invalid_request", 10.0),
@@ -165,6 +165,18 @@ mod tests {
         let mut score = Score::new(now);
         assert_eq!(score.charge(Offence::Malformed, now, &RULES), Verdict::Disconnect);
         assert_eq!(score.charge(Offence::Malformed, now, &RULES), ban);
+    }
+
+    #[test]
+    fn the_second_of_two_heavy_offences_within_five_minutes_bans() {
+        let now = Instant::now();
+        for (apart, bans) in [(1, true), (60, true), (300, true), (600, false)] {
+            let mut score = Score::new(now);
+            score.charge(Offence::Unrequested, now, &RULES);
+            let then = now + Duration::from_secs(apart);
+            let verdict = score.charge(Offence::Unrequested, then, &RULES);
+            assert_eq!(matches!(verdict, Verdict::Ban { .. }), bans, "{apart} s apart: {verdict:?}");
+        }
     }
 
     #[test]
@@ -215,6 +227,6 @@ mod tests {
         let now = Instant::now() + Duration::from_secs(10);
         let mut score = Score::new(now);
         score.charge(Offence::Malformed, now, &RULES);
-        assert_eq!(score.value(now - Duration::from_secs(5), &RULES), -50.0);
+        assert_eq!(score.value(now - Duration::from_secs(5), &RULES), -60.0);
     }
 }

@@ -102,7 +102,7 @@ fn a_score_follows_its_peer_across_reconnects() {
     table.disconnected(peer, ConnectionId::new_unchecked(1), now);
     table.connected(peer, link(2), now);
     table.connected(peer, link(3), now);
-    assert_eq!(table.snapshot(now)[0].score, -50.0);
+    assert_eq!(table.snapshot(now)[0].score, -60.0);
     assert!(matches!(table.report(peer, Offence::Malformed, now), Verdict::Ban { .. }), "over all its connections");
 }
 
