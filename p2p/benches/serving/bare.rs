@@ -1,0 +1,144 @@
+//! The ceiling: the same bytes, framed beforehand, over streams of plain libp2p with the same transports.
+//!
+//! Where Lapis bounds what a yamux connection may hold unread, libp2p's own wrapper has no setting for it; nothing else
+//! differs.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
+use lapis_p2p::ConnectionLimits;
+use libp2p::{
+    Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder, noise, quic, swarm::SwarmEvent, tcp, yamux,
+};
+use libp2p_stream::{Behaviour, Control};
+
+use crate::{
+    pool::{PER_EXCHANGE, Pool},
+    wire::Wire,
+};
+
+const PROTOCOL: StreamProtocol = StreamProtocol::new("/bare/1");
+
+/// Bytes that Lapis reads at a time.
+const READ: usize = 64 * 1024;
+
+fn quic_config(mut config: quic::Config) -> quic::Config {
+    let limits = ConnectionLimits::default();
+    config.max_concurrent_stream_limit = limits.streams;
+    config.max_stream_data = 4 * 1024 * 1024;
+    config.max_connection_data = limits.receive_window;
+    config
+}
+
+fn swarm() -> Swarm<Behaviour> {
+    SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::new().nodelay(true), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_quic_config(quic_config)
+        .with_behaviour(|_| Behaviour::new())
+        .unwrap()
+        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(3600)))
+        .build()
+}
+
+pub(crate) struct Bare {
+    server: PeerId,
+    clients: Vec<Control>,
+}
+
+impl Bare {
+    /// A server with so many connections.
+    pub(crate) async fn start(wire: Wire, pool: &Pool, peers: usize) -> Self {
+        let mut swarm = swarm();
+        let server = *swarm.local_peer_id();
+        swarm.listen_on(wire.listen()).unwrap();
+        let address = loop {
+            if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
+                break address.with_p2p(server).unwrap();
+            }
+        };
+        serve(swarm, Arc::new(pool.chunks()));
+        let mut clients = Vec::new();
+        for _ in 0..peers {
+            clients.push(connect(address.clone()).await);
+        }
+        Self { server, clients }
+    }
+
+    pub(crate) const fn server(&self) -> PeerId {
+        self.server
+    }
+
+    pub(crate) fn clients(&self) -> impl Iterator<Item = Control> {
+        self.clients.iter().cloned()
+    }
+}
+
+fn serve(mut swarm: Swarm<Behaviour>, chunks: Arc<Vec<Vec<u8>>>) {
+    let mut streams = swarm.behaviour().new_control().accept(PROTOCOL).unwrap();
+    tokio::spawn(async move {
+        loop {
+            swarm.select_next_some().await;
+        }
+    });
+    tokio::spawn(async move {
+        while let Some((_, stream)) = streams.next().await {
+            tokio::spawn(answer(stream, chunks.clone()));
+        }
+    });
+}
+
+async fn connect(address: Multiaddr) -> Control {
+    let mut swarm = swarm();
+    swarm.dial(address).unwrap();
+    while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {}
+    let control = swarm.behaviour().new_control();
+    tokio::spawn(async move {
+        loop {
+            swarm.select_next_some().await;
+        }
+    });
+    control
+}
+
+/// Writes the chunks that are asked for, until the reader is gone.
+async fn answer(mut stream: Stream, chunks: Arc<Vec<Vec<u8>>>) -> std::io::Result<()> {
+    let mut numbers = Vec::new();
+    stream.read_to_end(&mut numbers).await?;
+    let number = |at: usize| numbers[at..at + 8].try_into().map(u64::from_le_bytes).unwrap();
+    let (start, count) = (usize::try_from(number(0)).unwrap(), usize::try_from(number(8)).unwrap());
+    for chunk in chunks.iter().cycle().skip(start % chunks.len()).take(count) {
+        stream.write_all(chunk).await?;
+    }
+    stream.close().await
+}
+
+/// Asks for chunks.
+pub(crate) async fn open(client: &mut Control, server: PeerId, start: usize, count: usize) -> Stream {
+    let mut stream = client.open_stream(server, PROTOCOL).await.unwrap();
+    let numbers = [(start as u64).to_le_bytes(), (count as u64).to_le_bytes()].concat();
+    stream.write_all(&numbers).await.unwrap();
+    stream.close().await.unwrap();
+    stream
+}
+
+/// Takes as much as [`crate::lapis::take`] with every stream, and drops what it reads.
+pub(crate) async fn take(mut client: Control, server: PeerId, start: usize, taken: Arc<AtomicU64>) {
+    let mut buffer = vec![0; READ];
+    loop {
+        let mut stream = open(&mut client, server, start, PER_EXCHANGE).await;
+        loop {
+            match stream.read(&mut buffer).await.unwrap() {
+                0 => break,
+                count => taken.fetch_add(count as u64, Ordering::Relaxed),
+            };
+        }
+    }
+}
