@@ -25,9 +25,6 @@ use crate::{
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/bare/1");
 
-/// Bytes that Lapis reads at a time.
-const READ: usize = 64 * 1024;
-
 fn quic_config(mut config: quic::Config) -> quic::Config {
     let limits = ConnectionLimits::default();
     config.max_concurrent_stream_limit = limits.streams;
@@ -112,33 +109,72 @@ async fn connect(address: Multiaddr) -> Control {
 async fn answer(mut stream: Stream, chunks: Arc<Vec<Vec<u8>>>) -> std::io::Result<()> {
     let mut numbers = Vec::new();
     stream.read_to_end(&mut numbers).await?;
-    let number = |at: usize| numbers[at..at + 8].try_into().map(u64::from_le_bytes).unwrap();
-    let (start, count) = (usize::try_from(number(0)).unwrap(), usize::try_from(number(8)).unwrap());
+    let [start, count] = [0..8, 8..16].map(|at| {
+        let number = numbers.get(at).and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+        usize::try_from(number.unwrap_or_default()).unwrap()
+    });
     for chunk in chunks.iter().cycle().skip(start % chunks.len()).take(count) {
         stream.write_all(chunk).await?;
     }
     stream.close().await
 }
 
-/// Asks for chunks.
-pub(crate) async fn open(client: &mut Control, server: PeerId, start: usize, count: usize) -> Stream {
-    let mut stream = client.open_stream(server, PROTOCOL).await.unwrap();
-    let numbers = [(start as u64).to_le_bytes(), (count as u64).to_le_bytes()].concat();
-    stream.write_all(&numbers).await.unwrap();
-    stream.close().await.unwrap();
-    stream
+/// One exchange: asks for chunks and drops them as they come, `count_bytes` of each read.
+///
+/// libp2p-stream resets streams that come faster than they are accepted: such a one, of which nothing was read, is opened
+/// again.
+pub(crate) async fn exchange(
+    client: &mut Control,
+    server: PeerId,
+    (start, count): (usize, usize),
+    buffer: &mut [u8],
+    mut count_bytes: impl FnMut(usize),
+) {
+    loop {
+        let mut received = 0;
+        let ended = read_all(client, server, (start, count), buffer, |bytes| {
+            received += bytes;
+            count_bytes(bytes);
+        });
+        let ended = ended.await;
+        if received > 0 {
+            return ended.unwrap();
+        }
+        tokio::task::yield_now().await;
+    }
 }
 
-/// Takes as much as [`crate::lapis::take`] with every stream, and drops what it reads.
-pub(crate) async fn take(mut client: Control, server: PeerId, start: usize, taken: Arc<AtomicU64>) {
-    let mut buffer = vec![0; READ];
+async fn read_all(
+    client: &mut Control,
+    server: PeerId,
+    (start, count): (usize, usize),
+    buffer: &mut [u8],
+    mut received: impl FnMut(usize),
+) -> std::io::Result<()> {
+    let mut stream = client.open_stream(server, PROTOCOL).await.unwrap();
+    let numbers = [(start as u64).to_le_bytes(), (count as u64).to_le_bytes()].concat();
+    stream.write_all(&numbers).await?;
+    stream.close().await?;
     loop {
-        let mut stream = open(&mut client, server, start, PER_EXCHANGE).await;
-        loop {
-            match stream.read(&mut buffer).await.unwrap() {
-                0 => break,
-                count => taken.fetch_add(count as u64, Ordering::Relaxed),
-            };
+        match stream.read(buffer).await? {
+            0 => return Ok(()),
+            bytes => received(bytes),
         }
     }
+}
+
+/// Takes as much as [`crate::lapis::take`] with every exchange.
+pub(crate) async fn take(mut client: Control, server: PeerId, start: usize, taken: Arc<AtomicU64>) {
+    let mut buffer = read_buffer();
+    loop {
+        let count = |bytes| {
+            taken.fetch_add(bytes as u64, Ordering::Relaxed);
+        };
+        exchange(&mut client, server, (start, PER_EXCHANGE), &mut buffer, count).await;
+    }
+}
+
+/// As large as that of Lapis.
+pub(crate) fn read_buffer() -> Vec<u8> {
+    vec![0; 64 * 1024]
 }

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use futures::AsyncReadExt;
 use lapis_p2p::Handle;
 use lapis_protocol_spec::{Item, Request};
 use libp2p::PeerId;
@@ -77,9 +76,8 @@ async fn first_item(client: &Handle, server: PeerId, pool: &Pool, number: usize)
 }
 
 async fn one_chunk(client: &mut Control, server: PeerId, number: usize) -> Duration {
-    let mut buffer = vec![0; 64 * 1024];
+    let mut buffer = bare::read_buffer();
     let start = Instant::now();
-    let mut stream = bare::open(client, server, number, 1).await;
-    while stream.read(&mut buffer).await.unwrap() > 0 {}
+    bare::exchange(client, server, (number, 1), &mut buffer, |_| ()).await;
     start.elapsed()
 }
