@@ -18,10 +18,7 @@ use libp2p::{
 };
 use libp2p_stream::{Behaviour, Control};
 
-use crate::{
-    pool::{PER_EXCHANGE, Pool},
-    wire::Wire,
-};
+use crate::{pool::PER_EXCHANGE, wire::Wire};
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new("/bare/1");
 
@@ -45,64 +42,40 @@ fn swarm() -> Swarm<Behaviour> {
         .build()
 }
 
-pub(crate) struct Bare {
-    server: PeerId,
-    clients: Vec<Control>,
-}
-
-impl Bare {
-    /// A server with so many connections.
-    pub(crate) async fn start(wire: Wire, pool: &Pool, peers: usize) -> Self {
-        let mut swarm = swarm();
-        let server = *swarm.local_peer_id();
-        swarm.listen_on(wire.listen()).unwrap();
-        let address = loop {
-            if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
-                break address.with_p2p(server).unwrap();
-            }
-        };
-        serve(swarm, Arc::new(pool.chunks()));
-        let mut clients = Vec::new();
-        for _ in 0..peers {
-            clients.push(connect(address.clone()).await);
-        }
-        Self { server, clients }
-    }
-
-    pub(crate) const fn server(&self) -> PeerId {
-        self.server
-    }
-
-    pub(crate) fn clients(&self) -> impl Iterator<Item = Control> {
-        self.clients.iter().cloned()
-    }
-}
-
-fn serve(mut swarm: Swarm<Behaviour>, chunks: Arc<Vec<Vec<u8>>>) {
+/// Begins to serve and tells where.
+pub(crate) async fn serve(wire: Wire, chunks: Vec<Vec<u8>>) -> Multiaddr {
+    let mut swarm = swarm();
     let mut streams = swarm.behaviour().new_control().accept(PROTOCOL).unwrap();
-    tokio::spawn(async move {
-        loop {
-            swarm.select_next_some().await;
+    swarm.listen_on(wire.listen()).unwrap();
+    let address = loop {
+        if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
+            break address.with_p2p(*swarm.local_peer_id()).unwrap();
         }
-    });
+    };
+    tokio::spawn(drive(swarm));
+    let chunks = Arc::new(chunks);
     tokio::spawn(async move {
         while let Some((_, stream)) = streams.next().await {
             tokio::spawn(answer(stream, chunks.clone()));
         }
     });
+    address
 }
 
-async fn connect(address: Multiaddr) -> Control {
+/// One more client for the server at `address`, connected.
+pub(crate) async fn connect(address: &Multiaddr) -> Control {
     let mut swarm = swarm();
-    swarm.dial(address).unwrap();
+    swarm.dial(address.clone()).unwrap();
     while !matches!(swarm.select_next_some().await, SwarmEvent::ConnectionEstablished { .. }) {}
     let control = swarm.behaviour().new_control();
-    tokio::spawn(async move {
-        loop {
-            swarm.select_next_some().await;
-        }
-    });
+    tokio::spawn(drive(swarm));
     control
+}
+
+async fn drive(mut swarm: Swarm<Behaviour>) {
+    loop {
+        swarm.select_next_some().await;
+    }
 }
 
 /// Writes the chunks that are asked for, until the reader is gone.

@@ -50,73 +50,57 @@ fn limits() -> Limits {
     limits
 }
 
-struct Node {
+pub(crate) struct Node {
     handle: Handle,
     events: Events,
     registry: Registry,
 }
 
-async fn start(listen: Vec<Multiaddr>, pool: &Arc<Pool>) -> Node {
-    let mut config = Config { listen, limits: limits(), ..Config::default() };
-    config.discovery.target_peers = 0;
-    // A hundred handshakes at a time on two cores.
-    (config.timeouts.connect, config.timeouts.handshake) = (Duration::from_secs(60), Duration::from_secs(60));
-    let mut registry = Registry::default();
-    let provider = Arc::new(PoolProvider(pool.clone()));
-    let keypair = Keypair::generate_ed25519();
-    let (mut service, handle, events) =
-        Service::new(config, &keypair, Bytes32::from([7; 32]), provider, &mut registry).unwrap();
-    service.bind().await.unwrap();
-    handle.set_status(Status { decided_height: DECIDED, ..Status::default() });
-    // Nobody stops it: it ends with its runtime.
-    tokio::spawn(service.run(CancellationToken::new()));
-    Node { handle, events, registry }
-}
-
-async fn ready(events: &mut Events) {
-    while let Some(event) = events.next().await {
-        if matches!(event, Event::PeerReady { .. }) {
-            return;
-        }
-    }
-    panic!("a node ended");
-}
-
-pub(crate) struct Lapis {
-    server: Node,
-    clients: Vec<Node>,
-}
-
-impl Lapis {
-    /// A server with so many peers, all ready.
-    pub(crate) async fn start(wire: Wire, pool: &Arc<Pool>, peers: usize) -> Self {
-        let mut server = start(vec![wire.listen()], pool).await;
-        let address = server.handle.listen_addresses().remove(0);
-        let mut clients = Vec::new();
-        for _ in 0..peers {
-            let mut client = start(Vec::new(), pool).await;
-            client.handle.dial(address.clone()).await.unwrap();
-            ready(&mut client.events).await;
-            ready(&mut server.events).await;
-            clients.push(client);
-        }
-        Self { server, clients }
+impl Node {
+    async fn start(listen: Vec<Multiaddr>, pool: &Arc<Pool>) -> Self {
+        let mut config = Config { listen, limits: limits(), ..Config::default() };
+        config.discovery.target_peers = 0;
+        // A hundred handshakes on two cores.
+        (config.timeouts.connect, config.timeouts.handshake) = (Duration::from_secs(60), Duration::from_secs(60));
+        let mut registry = Registry::default();
+        let provider = Arc::new(PoolProvider(pool.clone()));
+        let keypair = Keypair::generate_ed25519();
+        let (mut service, handle, events) =
+            Service::new(config, &keypair, Bytes32::from([7; 32]), provider, &mut registry).unwrap();
+        service.bind().await.unwrap();
+        handle.set_status(Status { decided_height: DECIDED, ..Status::default() });
+        // Nobody stops it: it ends with its runtime.
+        tokio::spawn(service.run(CancellationToken::new()));
+        Self { handle, events, registry }
     }
 
-    pub(crate) fn server(&self) -> PeerId {
-        self.server.handle.local_peer_id()
+    pub(crate) async fn server(wire: Wire, pool: &Arc<Pool>) -> Self {
+        Self::start(vec![wire.listen()], pool).await
     }
 
-    pub(crate) fn clients(&self) -> impl Iterator<Item = Handle> {
-        self.clients.iter().map(|client| client.handle.clone())
+    /// With the id of who listens there.
+    pub(crate) fn address(&self) -> Multiaddr {
+        self.handle.listen_addresses().remove(0)
     }
 
-    /// The server's metrics in their text format.
+    /// Its metrics in their text format.
     pub(crate) fn metrics(&self) -> String {
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.server.registry).unwrap();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).unwrap();
         text
     }
+}
+
+/// One more client for the server at `address`, ready.
+pub(crate) async fn connect(address: &Multiaddr, pool: &Arc<Pool>) -> Handle {
+    let mut client = Node::start(Vec::new(), pool).await;
+    client.handle.dial(address.clone()).await.unwrap();
+    while let Some(event) = client.events.next().await {
+        if matches!(event, Event::PeerReady { .. }) {
+            return client.handle;
+        }
+    }
+    panic!("the client ended");
 }
 
 /// Takes exchange after exchange, for ever; every item is decoded, counted and dropped.

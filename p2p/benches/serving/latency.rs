@@ -9,13 +9,13 @@ use libp2p_stream::Control;
 
 use crate::{
     Extent, bare,
-    bare::Bare,
     chunks::{LimiterCost, limiter_cost},
-    lapis::Lapis,
+    lapis,
+    lapis::Node,
     pool::Pool,
     report::quantile,
     runtime,
-    wire::Wire,
+    wire::{Wire, peer_of},
 };
 
 pub(crate) struct Quantiles {
@@ -42,14 +42,15 @@ pub(crate) struct Latency {
 pub(crate) fn measure(wire: Wire, extent: Extent) -> Latency {
     let (pool, runtime) = (Pool::new(), runtime());
     runtime.block_on(async {
-        let lapis = Lapis::start(wire, &pool, 1).await;
-        let bare = Bare::start(wire, &pool, 1).await;
-        let (handle, mut control) = (lapis.clients().next().unwrap(), bare.clients().next().unwrap());
+        let server = Node::server(wire, &pool).await;
+        let (lapis, bare) = (server.address(), bare::serve(wire, pool.chunks()).await);
+        let (handle, mut control) = (lapis::connect(&lapis, &pool).await, bare::connect(&bare).await);
+        let (lapis, bare) = (peer_of(&lapis), peer_of(&bare));
         let (mut lapis_times, mut bare_times) = (Vec::new(), Vec::new());
         let warm_up = extent.requests / 10;
         for number in 0..warm_up + extent.requests {
-            let lapis_time = first_item(&handle, lapis.server(), &pool, number).await;
-            let bare_time = one_chunk(&mut control, bare.server(), number).await;
+            let lapis_time = first_item(&handle, lapis, &pool, number).await;
+            let bare_time = one_chunk(&mut control, bare, number).await;
             if number >= warm_up {
                 lapis_times.push(lapis_time);
                 bare_times.push(bare_time);
@@ -59,7 +60,7 @@ pub(crate) fn measure(wire: Wire, extent: Extent) -> Latency {
             wire,
             lapis: Quantiles::of(lapis_times),
             bare: Quantiles::of(bare_times),
-            limiter: limiter_cost(&lapis.metrics()),
+            limiter: limiter_cost(&server.metrics()),
         }
     })
 }

@@ -1,9 +1,9 @@
 //! What serving costs: throughput of `blobs_by_range` beside a bare libp2p stream, time to the first chunk, memory at a
 //! hundred peers, and the cost of framing and limiter per chunk.
 //!
-//! Server and clients are in this process, on two worker threads, so a figure holds both sides of the wire. Every limit
-//! that could throttle is raised; the limiter itself is at work. `--json` prints one object instead of the table,
-//! `--quick` measures for a shorter time.
+//! Server and clients are in this process, on two worker threads, so a figure holds both sides of the wire; only memory is
+//! that of a server alone. Every limit that could throttle is raised; the limiter itself is at work. `--json` prints one
+//! object instead of the table, `--quick` measures for a shorter time.
 //!
 //! `README.md` beside this has a table of what came out.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
@@ -49,9 +49,9 @@ impl Extent {
     };
     const QUICK: Self = Self {
         runs: 3,
-        window: Duration::from_millis(200),
+        window: Duration::from_millis(150),
         warm_up: Duration::from_millis(100),
-        requests: 500,
+        requests: 300,
         chunks: 2000,
     };
 }
@@ -63,8 +63,10 @@ fn runtime() -> Runtime {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let Some(position) = arguments.iter().position(|argument| argument == memory::ARGUMENT) {
-        return memory::measure_in_this_process(&arguments[position + 1..]);
+    match arguments.split_first() {
+        Some((role, rest)) if role == memory::SERVER => return memory::be_server(rest),
+        Some((role, rest)) if role == memory::CLIENTS => return memory::be_clients(rest),
+        _ => {}
     }
     let given = |name: &str| arguments.iter().any(|argument| argument == name);
     let extent = if given("--quick") { Extent::QUICK } else { Extent::FULL };

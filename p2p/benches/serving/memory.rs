@@ -1,75 +1,112 @@
-//! Resident memory of a server and its hundred clients, each figure in a process of its own that measures nothing else.
+//! Resident memory of a server with a hundred peers, in a process of its own that does nothing else; its clients are in
+//! another one.
 
-use std::{process::Command, time::Duration};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
 
+use libp2p::Multiaddr;
 use serde_json::{Value, json};
 
 use crate::{
-    Extent,
-    bare::Bare,
-    lapis::Lapis,
+    Extent, bare,
+    lapis::Node,
     pool::Pool,
     runtime,
-    throughput::{through_bare, through_lapis},
+    throughput::{BareClients, LapisClients},
     wire::Wire,
 };
 
-/// Makes this program measure memory: followed by who serves, and the transport.
-pub(crate) const ARGUMENT: &str = "--memory";
+/// Makes this program a server whose memory is measured: followed by `lapis` or `bare`, and the transport.
+pub(crate) const SERVER: &str = "--memory-of-server";
+
+/// Makes this program its clients: followed by `lapis` or `bare`, and the server's address.
+pub(crate) const CLIENTS: &str = "--memory-clients";
 
 const PEERS: usize = 100;
 
 const EXTENT: Extent =
     Extent { warm_up: Duration::from_millis(100), window: Duration::from_millis(900), ..Extent::QUICK };
 
-/// KiB of the whole process: server, clients, and the sidecars that were there before.
+/// KiB of a server's process, with what it serves.
 pub(crate) struct Memory {
     pub(crate) wire: Wire,
     pub(crate) who: &'static str,
-    /// Peak before anything was connected.
+    /// Peak before anybody was connected.
     pub(crate) before: u64,
-    /// Peak until all were connected.
+    /// Peak until all were.
     pub(crate) connected: u64,
     /// Peak until all had been served for a second.
     pub(crate) served: u64,
 }
 
 pub(crate) fn measure() -> Vec<Memory> {
-    Wire::BOTH.into_iter().flat_map(|wire| ["lapis", "bare"].map(|who| in_own_process(wire, who))).collect()
+    Wire::BOTH.into_iter().flat_map(|wire| ["lapis", "bare"].map(|who| of_server(wire, who))).collect()
 }
 
-fn in_own_process(wire: Wire, who: &'static str) -> Memory {
-    let program = std::env::current_exe().unwrap();
-    let output = Command::new(program).args([ARGUMENT, who, wire.name()]).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let figures: Value = serde_json::from_slice(&output.stdout).unwrap();
+fn of_server(wire: Wire, who: &'static str) -> Memory {
+    let mut server = start(&[SERVER, who, wire.name()]);
+    let mut output = String::new();
+    server.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+    assert!(server.wait().unwrap().success());
+    let figures: Value = serde_json::from_str(&output).unwrap();
     let figure = |name: &str| figures[name].as_u64().unwrap();
     Memory { wire, who, before: figure("before"), connected: figure("connected"), served: figure("served") }
 }
 
-/// Prints what [`in_own_process`] reads.
-pub(crate) fn measure_in_this_process(arguments: &[String]) {
+/// This program again, with pipes.
+fn start(arguments: &[&str]) -> Child {
+    let program = std::env::current_exe().unwrap();
+    Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// Serves its clients and prints what [`of_server`] reads.
+pub(crate) fn be_server(arguments: &[String]) {
     let [who, wire] = arguments else { panic!("who serves, and the transport") };
-    let (wire, pool) = (Wire::from_name(wire), Pool::new());
-    let figures = runtime().block_on(async {
+    let (wire, pool, runtime) = (Wire::from_name(wire), Pool::new(), runtime());
+    let (address, _node) = runtime.block_on(async {
         if who == "lapis" {
-            let before = peak_kib();
-            let lapis = Lapis::start(wire, &pool, PEERS).await;
-            let connected = peak_kib();
-            through_lapis(&lapis, 1, EXTENT).await;
-            json!({ "before": before, "connected": connected, "served": peak_kib() })
+            let node = Node::server(wire, &pool).await;
+            (node.address(), Some(node))
         } else {
-            // Its framed chunks take as much as the pool.
-            let framed = pool.chunks();
-            let before = peak_kib();
-            drop(framed);
-            let bare = Bare::start(wire, &pool, PEERS).await;
-            let connected = peak_kib();
-            through_bare(&bare, 1, EXTENT).await;
-            json!({ "before": before, "connected": connected, "served": peak_kib() })
+            (bare::serve(wire, pool.chunks()).await, None)
         }
     });
-    println!("{figures}");
+    let before = peak_kib();
+    let mut clients = start(&[CLIENTS, who, &address.to_string()]);
+    let mut lines = BufReader::new(clients.stdout.take().unwrap()).lines();
+    let mut next_step = || assert!(lines.next().unwrap().unwrap().starts_with("all"));
+    next_step();
+    let connected = peak_kib();
+    clients.stdin.take().unwrap().write_all(b"read\n").unwrap();
+    next_step();
+    println!("{}", json!({ "before": before, "connected": connected, "served": peak_kib() }));
+    clients.wait().unwrap();
+}
+
+/// Connects, tells so, waits for a line, reads for a second, and tells so.
+pub(crate) fn be_clients(arguments: &[String]) {
+    let [who, address] = arguments else { panic!("who serves, and where") };
+    let address: Multiaddr = address.parse().unwrap();
+    let lapis = who == "lapis";
+    let until_asked = || {
+        println!("all connected");
+        std::io::stdin().read_line(&mut String::new()).unwrap();
+    };
+    runtime().block_on(async {
+        if lapis {
+            let clients = LapisClients::connect(&address, &Pool::new(), PEERS).await;
+            until_asked();
+            clients.rate(1, EXTENT).await;
+        } else {
+            let clients = BareClients::connect(&address, PEERS).await;
+            until_asked();
+            clients.rate(1, EXTENT).await;
+        }
+    });
+    println!("all served");
 }
 
 /// The most that this process has had resident.

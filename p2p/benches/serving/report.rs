@@ -102,7 +102,7 @@ impl Report {
     }
 
     fn write_memory(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| peak at 100 peers | before, MiB | connected, MiB more | served, MiB more |")?;
+        writeln!(f, "| server with 100 peers, peak | before, MiB | connected, MiB more | served, MiB more |")?;
         writeln!(f, "| --- | --- | --- | --- |")?;
         for one in &self.memory {
             let [connected, served] = [one.connected, one.served].map(|peak| mib(peak - one.before));
@@ -133,7 +133,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "Raised: {RAISED}. Server and clients share this process.\n")?;
+        writeln!(f, "Raised: {RAISED}. Server and clients share a process, but where memory is measured.\n")?;
         self.write_throughput(f)?;
         self.write_first_chunk(f)?;
         self.write_memory(f)?;

@@ -8,17 +8,18 @@ use std::{
     time::Instant,
 };
 
+use lapis_p2p::Handle;
+use libp2p::{Multiaddr, PeerId};
+use libp2p_stream::Control;
 use tokio::task::JoinSet;
 
 use crate::{
-    Extent, bare,
-    bare::Bare,
-    lapis,
-    lapis::Lapis,
+    Extent, bare, lapis,
+    lapis::Node,
     pool::{PER_EXCHANGE, Pool},
     report::median,
     runtime,
-    wire::Wire,
+    wire::{Wire, peer_of},
 };
 
 /// Peers, and streams of each at a time; the protocol allows two.
@@ -43,12 +44,13 @@ pub(crate) fn measure(wire: Wire, extent: Extent) -> Vec<Throughput> {
 fn one_shape(wire: Wire, pool: &Arc<Pool>, peers: usize, streams: usize, extent: Extent) -> Throughput {
     let runtime = runtime();
     let pairs = runtime.block_on(async {
-        let lapis = Lapis::start(wire, pool, peers).await;
-        let bare = Bare::start(wire, pool, peers).await;
+        let (server, bare) = (Node::server(wire, pool).await, bare::serve(wire, pool.chunks()).await);
+        let lapis = LapisClients::connect(&server.address(), pool, peers).await;
+        let bare = BareClients::connect(&bare, peers).await;
         let mut pairs = Vec::new();
         for _ in 0..extent.runs {
-            let rate = through_lapis(&lapis, streams, extent).await;
-            pairs.push((rate, through_bare(&bare, streams, extent).await));
+            let rate = lapis.rate(streams, extent).await;
+            pairs.push((rate, bare.rate(streams, extent).await));
         }
         pairs
     });
@@ -62,26 +64,56 @@ fn one_shape(wire: Wire, pool: &Arc<Pool>, peers: usize, streams: usize, extent:
     }
 }
 
-pub(crate) async fn through_lapis(lapis: &Lapis, streams: usize, extent: Extent) -> f64 {
-    let (taken, mut tasks) = (Arc::new(AtomicU64::new(0)), JoinSet::new());
-    for (number, client) in lapis.clients().enumerate() {
-        for stream in 0..streams {
-            let start = (number + stream * PER_EXCHANGE) + 1;
-            tasks.spawn(lapis::take(client.clone(), lapis.server(), start, taken.clone()));
+/// Clients of one Lapis server.
+pub(crate) struct LapisClients(PeerId, Vec<Handle>);
+
+impl LapisClients {
+    pub(crate) async fn connect(address: &Multiaddr, pool: &Arc<Pool>, peers: usize) -> Self {
+        let mut clients = Vec::new();
+        for _ in 0..peers {
+            clients.push(lapis::connect(address, pool).await);
         }
+        Self(peer_of(address), clients)
     }
-    rate(&taken, tasks, extent).await
+
+    /// MiB per second that all read together.
+    pub(crate) async fn rate(&self, streams: usize, extent: Extent) -> f64 {
+        let (taken, mut tasks) = (Arc::new(AtomicU64::new(0)), JoinSet::new());
+        for (client, start) in each_stream(&self.1, streams) {
+            tasks.spawn(lapis::take(client.clone(), self.0, start, taken.clone()));
+        }
+        rate(&taken, tasks, extent).await
+    }
 }
 
-pub(crate) async fn through_bare(bare: &Bare, streams: usize, extent: Extent) -> f64 {
-    let (taken, mut tasks) = (Arc::new(AtomicU64::new(0)), JoinSet::new());
-    for (number, client) in bare.clients().enumerate() {
-        for stream in 0..streams {
-            let start = (number + stream * PER_EXCHANGE) + 1;
-            tasks.spawn(bare::take(client.clone(), bare.server(), start, taken.clone()));
+/// Clients of one bare server.
+pub(crate) struct BareClients(PeerId, Vec<Control>);
+
+impl BareClients {
+    pub(crate) async fn connect(address: &Multiaddr, peers: usize) -> Self {
+        let mut clients = Vec::new();
+        for _ in 0..peers {
+            clients.push(bare::connect(address).await);
         }
+        Self(peer_of(address), clients)
     }
-    rate(&taken, tasks, extent).await
+
+    /// MiB per second that all read together.
+    pub(crate) async fn rate(&self, streams: usize, extent: Extent) -> f64 {
+        let (taken, mut tasks) = (Arc::new(AtomicU64::new(0)), JoinSet::new());
+        for (client, start) in each_stream(&self.1, streams) {
+            tasks.spawn(bare::take(client.clone(), self.0, start, taken.clone()));
+        }
+        rate(&taken, tasks, extent).await
+    }
+}
+
+/// Every stream of every client, with the height at which it begins.
+fn each_stream<C>(clients: &[C], streams: usize) -> impl Iterator<Item = (&C, usize)> {
+    clients
+        .iter()
+        .enumerate()
+        .flat_map(move |(number, client)| (0..streams).map(move |stream| (client, 1 + number + stream * PER_EXCHANGE)))
 }
 
 /// MiB per second that `tasks`, which end only when they fail, add to `taken`.

@@ -1,6 +1,6 @@
 //! The transports that are compared, both on loopback.
 
-use libp2p::Multiaddr;
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wire {
@@ -29,5 +29,13 @@ impl Wire {
 
     pub(crate) fn from_name(name: &str) -> Self {
         Self::BOTH.into_iter().find(|wire| wire.name() == name).expect("tcp or quic")
+    }
+}
+
+/// Who listens at an address that ends with an id.
+pub(crate) fn peer_of(address: &Multiaddr) -> PeerId {
+    match address.iter().last() {
+        Some(Protocol::P2p(peer)) => peer,
+        _ => panic!("no id at the end of {address}"),
     }
 }
