@@ -15,7 +15,7 @@ const MAX_ARCHIVES: usize = 1 << 17;
 
 /// Most objects that one look goes through, an archive and its index for each name and as much again: a service whose list
 /// has no end does not keep what it lists from being known.
-const MAX_LISTED: usize = 4 * MAX_ARCHIVES;
+pub(super) const MAX_LISTED: usize = 4 * MAX_ARCHIVES;
 
 /// The archives at one location.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -17,6 +17,7 @@ mod cache;
 mod catalog;
 mod download;
 mod error;
+mod index;
 mod location;
 mod name;
 mod open;

@@ -2,13 +2,10 @@
 
 use std::ops::Range;
 
-use futures::TryStreamExt;
-use lapis_protocol_spec::{
-    Bytes32, Height, HeightRanges,
-    archive::{Index, MAX_INDEX_BYTES, MAX_INDEX_HEIGHTS},
-};
+use futures::{StreamExt, TryStreamExt};
+use lapis_protocol_spec::{Bytes32, Height, HeightRanges, archive::MAX_INDEX_HEIGHTS};
 
-use super::{ArchiveName, ObjectArchive, ObjectError, Operation};
+use super::{ArchiveName, ObjectArchive, ObjectError, Operation, catalog::MAX_LISTED, index::NoIndex};
 
 impl ObjectArchive {
     /// The heights of all archives that have some of `heights` and are whole as far as can be told without reading them:
@@ -31,20 +28,19 @@ impl ObjectArchive {
     async fn names_in(&self, heights: Range<Height>) -> Result<Vec<ArchiveName>, ObjectError> {
         let failed = |source| ObjectError { operation: Operation::List, object: self.shown(&self.base), source };
         let lowest = ArchiveName::lowest_from(heights.start.saturating_sub(MAX_INDEX_HEIGHTS - 1));
-        let mut objects = self.objects.list_with_offset(Some(&self.base), &self.path(lowest.index()));
+        let objects = self.objects.list_with_offset(Some(&self.base), &self.path(lowest.index()));
+        let mut objects = objects.take(MAX_LISTED);
         let mut names = Vec::new();
-        let mut listed = 0_u64;
         // Names come in order from a service, but not from a directory. Archives of more writers than one are rare.
         let most = 16 * (heights.end.saturating_sub(heights.start)).saturating_add(MAX_INDEX_HEIGHTS);
         while let Some(object) = objects.try_next().await.map_err(failed)? {
-            listed += 1;
             let name = object.location.filename().and_then(ArchiveName::of_index);
             match name {
                 Some(name) if name.first < heights.end && name.last >= heights.start => names.push(name),
                 Some(name) if name.first >= heights.end && self.lists_in_order() => break,
                 Some(_) | None => {}
             }
-            if names.len() as u64 > most || listed > MAX_LISTED {
+            if names.len() as u64 > most {
                 break;
             }
         }
@@ -52,15 +48,11 @@ impl ObjectArchive {
     }
 
     async fn is_whole(&self, name: &ArchiveName, genesis_id: &Bytes32) -> Result<bool, ObjectError> {
-        let index = match self.index(name, MAX_INDEX_BYTES as u64).await {
-            Ok(index) => index,
-            Err(error) if error.is_missing() => return Ok(false),
-            Err(error) => return Err(error),
+        let index = match self.fetch_index(name, genesis_id).await {
+            Ok((index, _)) => index,
+            Err(NoIndex::Object(error)) if !error.is_missing() => return Err(error),
+            Err(NoIndex::Object(_) | NoIndex::Long | NoIndex::Undecodable(_) | NoIndex::Other) => return Ok(false),
         };
-        let Some(index) = index.and_then(|bytes| Index::decode(&bytes).ok()) else { return Ok(false) };
-        if index.genesis_id() != genesis_id || index.first() != name.first || index.last() != name.last {
-            return Ok(false);
-        }
         let end = index.records().last().map_or(0, |record| {
             record.sidecar_parts().last().map_or(record.payload_part().end, |(range, _)| range.end)
         });
@@ -71,6 +63,3 @@ impl ObjectArchive {
         }
     }
 }
-
-/// Objects that are looked at in one listing; an object store that never ends is not followed.
-const MAX_LISTED: u64 = 1 << 19;

@@ -13,13 +13,13 @@ use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 use lapis_protocol_spec::{
     BlobSidecar, Bytes32, Height, HeightRanges, PayloadEnvelope,
-    archive::{Index, IndexError, IndexRecord, MAX_INDEX_BYTES, SidecarPart},
+    archive::{Index, IndexError, IndexRecord, SidecarPart},
     encode,
 };
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{ArchiveName, Catalog, ObjectArchive, ObjectError, cache::IndexCache};
+use super::{ArchiveName, Catalog, ObjectArchive, ObjectError, cache::IndexCache, index::NoIndex};
 use crate::{
     archive::{ReadError, read_payload_part, read_sidecar_part},
     sync::archive::{Archive, ArchiveFault, ArchivedValue},
@@ -176,16 +176,13 @@ impl ArchiveSource {
     }
 
     async fn fetch_index(&self, name: ArchiveName) -> Result<Arc<Index>, SourceError> {
-        let index = self.archive.index(&name, MAX_INDEX_BYTES as u64).await;
-        let bytes = index.map_err(|source| SourceError::Object { name, source })?;
-        let bytes = bytes.ok_or(SourceError::LongIndex(name))?;
-        let length = bytes.len();
-        let decoded = tokio::task::spawn_blocking(move || Index::decode(&bytes)).await?;
-        let index = decoded.map_err(|source| SourceError::Index { name, source })?;
-        let fits = *index.genesis_id() == self.genesis_id && index.first() == name.first && index.last() == name.last;
-        if !fits {
-            return Err(SourceError::OtherIndex(name));
-        }
+        let fetched = self.archive.fetch_index(&name, &self.genesis_id).await;
+        let (index, length) = fetched.map_err(|fault| match fault {
+            NoIndex::Object(source) => SourceError::Object { name, source },
+            NoIndex::Long => SourceError::LongIndex(name),
+            NoIndex::Undecodable(source) => SourceError::Index { name, source },
+            NoIndex::Other => SourceError::OtherIndex(name),
+        })?;
         let index = Arc::new(index);
         lock(&self.indices).insert(name, length, Arc::clone(&index));
         Ok(index)

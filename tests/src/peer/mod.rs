@@ -122,25 +122,6 @@ impl ScriptedPeer {
         self.allowance.set(count);
     }
 
-    /// The same as [`ScriptedPeer::dial`] for a peer of which it is not known what it does: says what went wrong.
-    ///
-    /// # Errors
-    /// What to tell a person.
-    pub async fn connect(&self, chain: &TestChain, address: &Multiaddr) -> Result<PeerId, String> {
-        let peer = network::peer_of(address).ok_or_else(|| format!("{address} does not end with /p2p/PEER_ID"))?;
-        let (connected, connection) = oneshot::channel();
-        self.command(Command::Dial(address.clone(), connected)).await;
-        let established = tokio::time::timeout(crate::PATIENCE, connection).await;
-        established
-            .map_err(|_| format!("{address} does not answer"))?
-            .map_err(|_| format!("cannot reach {address}"))?;
-        let replies = self.ask(peer, &Request::Status(status(chain, *self.visible.borrow(), self.fault))).await;
-        match replies.as_slice() {
-            [Reply::Item(_)] => Ok(peer),
-            other => Err(format!("{address} does not answer a status: {other:?}")),
-        }
-    }
-
     /// From now on it begins to send so many more sidecars, and then no more.
     pub fn allow_more_sidecars(&self, count: usize) {
         self.allowance.add(count);
@@ -151,16 +132,32 @@ impl ScriptedPeer {
         self.allowance.used_up().await;
     }
 
-    /// Connects to `address`, which names the peer, and exchanges statuses.
+    /// Connects to `address`, which names the peer, and exchanges statuses. What it says of itself is honest.
     pub async fn dial(&self, chain: &TestChain, address: &Multiaddr) -> PeerId {
-        let peer = network::peer_of(address).expect("an address with a peer id");
+        let status = status(chain, *self.visible.borrow(), None);
+        self.greet(address, status).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same for a peer of which it is not known what it does, with what the ordered fault makes it say of itself.
+    ///
+    /// # Errors
+    /// What to tell a person.
+    pub async fn connect(&self, chain: &TestChain, address: &Multiaddr) -> Result<PeerId, String> {
+        self.greet(address, status(chain, *self.visible.borrow(), self.fault)).await
+    }
+
+    async fn greet(&self, address: &Multiaddr, status: Status) -> Result<PeerId, String> {
+        let peer = network::peer_of(address).ok_or_else(|| format!("{address} does not end with /p2p/PEER_ID"))?;
         let (connected, connection) = oneshot::channel();
         self.command(Command::Dial(address.clone(), connected)).await;
-        patiently("a connection", connection).await.expect("the peer runs");
-        let status = status(chain, *self.visible.borrow(), None);
-        let replies = self.ask(peer, &Request::Status(status)).await;
-        assert!(matches!(replies.as_slice(), [Reply::Item(_)]), "a status is answered: {replies:?}");
-        peer
+        let established = tokio::time::timeout(crate::PATIENCE, connection).await;
+        established
+            .map_err(|_| format!("{address} does not answer"))?
+            .map_err(|_| format!("cannot reach {address}"))?;
+        match self.ask(peer, &Request::Status(status)).await.as_slice() {
+            [Reply::Item(_)] => Ok(peer),
+            other => Err(format!("{address} does not answer a status: {other:?}")),
+        }
     }
 
     /// Sends a request to a peer to which it is connected, and reads the response to its end.
