@@ -18,6 +18,7 @@ impl Service {
             Command::Report(peer, offence) => self.charge(peer, offence),
             Command::Disconnect(peer, reason) => self.leave(peer, reason),
             Command::Dial(address, reply) => {
+                self.expire(std::time::Instant::now());
                 let connected = peer_of(&address).filter(|peer| self.table.is_connected(peer));
                 if let Some(peer) = connected {
                     drop(reply.send(Ok(peer)));

@@ -59,8 +59,8 @@ impl Service {
         self.tell_due(Instant::now());
     }
 
-    pub(super) fn on_tick(&mut self) {
-        let now = Instant::now();
+    /// Does what is due. A ban that is told to be over lets the next dial through.
+    pub(super) fn expire(&mut self, now: Instant) {
         for expiry in self.table.expire(now) {
             match expiry {
                 Expiry::Handshake(peer) => {
@@ -71,6 +71,11 @@ impl Service {
                 Expiry::Ban(peer) => drop(self.swarm.behaviour_mut().blocked.unblock_peer(peer)),
             }
         }
+    }
+
+    pub(super) fn on_tick(&mut self) {
+        let now = Instant::now();
+        self.expire(now);
         self.tell_due(now);
         for (number, address) in self.dialer.due(now) {
             self.dial(super::commands::dial_options(&address), Dial::Target(number));
