@@ -1,17 +1,16 @@
 //! Blobs and blob sidecars (EIP-4844).
 
-use std::{
-    fmt,
-    sync::{Arc, LazyLock},
-};
+use std::{fmt, ops::Range};
 
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use ssz_rs::prelude::*;
 
 use crate::{
-    BYTES_PER_BLOB, Bytes32, Bytes48, Height,
+    BYTES_PER_BLOB, Bytes32, Bytes48, DecodeError, Height,
     bytes::exact,
     container::{leaves, merkle_root, ssz_container},
+    decode,
 };
 
 /// First byte of the versioned hash of a KZG commitment (EIP-4844).
@@ -24,42 +23,45 @@ pub fn versioned_hash(commitment: &Bytes48) -> Bytes32 {
     hash.into()
 }
 
-/// 131,072 bytes on the heap, shared by clones.
+/// 131,072 bytes on the heap, shared by clones; maybe a part of the buffer in which they arrived.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Blob(Arc<[u8; BYTES_PER_BLOB]>);
+pub struct Blob(Bytes);
 
-static ZERO_BLOB: LazyLock<Blob> = LazyLock::new(|| Blob(Arc::new([0; BYTES_PER_BLOB])));
+static ZERO_BLOB: [u8; BYTES_PER_BLOB] = [0; BYTES_PER_BLOB];
 
 impl Blob {
     /// Copies `slice`. `None` unless it has exactly 131,072 bytes.
     pub fn from_slice(slice: &[u8]) -> Option<Self> {
-        if slice.len() != BYTES_PER_BLOB {
-            return None;
-        }
-        Arc::<[u8]>::from(slice).try_into().ok().map(Self)
+        (slice.len() == BYTES_PER_BLOB).then(|| Self(Bytes::copy_from_slice(slice)))
+    }
+
+    /// Takes `bytes` as they are, without a copy. `None` unless there are exactly 131,072.
+    pub fn from_bytes(bytes: Bytes) -> Option<Self> {
+        (bytes.len() == BYTES_PER_BLOB).then_some(Self(bytes))
     }
 
     /// The bytes.
     pub fn as_array(&self) -> &[u8; BYTES_PER_BLOB] {
-        &self.0
+        // Every constructor has looked at the length.
+        self.0.first_chunk().unwrap_or(&ZERO_BLOB)
     }
 }
 
 impl Default for Blob {
     fn default() -> Self {
-        ZERO_BLOB.clone()
+        Self(Bytes::from_static(&ZERO_BLOB))
     }
 }
 
 impl AsRef<[u8]> for Blob {
     fn as_ref(&self) -> &[u8] {
-        self.0.as_slice()
+        &self.0
     }
 }
 
 impl fmt::Debug for Blob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = *self.0;
+        let [a, b, c, d, ..] = self.as_array();
         write!(f, "Blob({a:02x}{b:02x}{c:02x}{d:02x}..)")
     }
 }
@@ -120,6 +122,23 @@ impl BlobSidecar {
     pub const HEADER_BYTES: usize = 8 + 8 + 48 + 48;
     /// Bytes of the SSZ encoding.
     pub const BYTES: usize = Self::HEADER_BYTES + BYTES_PER_BLOB;
+
+    /// Decodes the SSZ encoding; the blob stays where it is and shares the buffer.
+    ///
+    /// # Errors
+    /// As [`crate::decode`].
+    pub fn from_ssz(encoding: &Bytes) -> Result<Self, DecodeError> {
+        exact(encoding, Self::BYTES)?;
+        let blob = encoding.slice(Self::HEADER_BYTES..);
+        let part = |range: Range<usize>| encoding.get(range).unwrap_or_default();
+        Ok(Self {
+            height: decode(part(0..8))?,
+            index: decode(part(8..16))?,
+            kzg_commitment: decode(part(16..64))?,
+            kzg_proof: decode(part(64..Self::HEADER_BYTES))?,
+            blob: Blob(blob),
+        })
+    }
 
     /// The versioned hash of the commitment.
     pub fn versioned_hash(&self) -> Bytes32 {

@@ -1,5 +1,6 @@
 //! Requests and response items as typed values.
 
+use bytes::Bytes;
 use ssz_rs::prelude::*;
 
 use crate::{
@@ -98,11 +99,11 @@ pub enum Item {
 }
 
 impl Item {
-    /// Decodes a response chunk of `method`.
+    /// Decodes a response chunk of `method`. A blob is not copied.
     ///
     /// # Errors
     /// [`DecodeError`]: the server's fault.
-    pub fn decode(method: Method, body: &[u8]) -> Result<Self, DecodeError> {
+    pub fn decode(method: Method, body: &Bytes) -> Result<Self, DecodeError> {
         Ok(match method {
             Method::Status => Self::Status(decode(body)?),
             Method::Ping => Self::Pong(decode(body)?),
@@ -110,7 +111,7 @@ impl Item {
             Method::DecidedValuesByRange => Self::DecidedValue(Box::new(decode(body)?)),
             Method::ValidatorSetByRoot => Self::ValidatorSet(decode(body)?),
             Method::PayloadsByRange | Method::PayloadsByRoot => Self::Payload(decode(body)?),
-            Method::BlobsByRange | Method::BlobsByRoot => Self::Blob(decode(body)?),
+            Method::BlobsByRange | Method::BlobsByRoot => Self::Blob(BlobSidecar::from_ssz(body)?),
         })
     }
 }

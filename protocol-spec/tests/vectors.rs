@@ -260,7 +260,7 @@ fn responses() {
             assert_eq!(respond(method, &stream, read), expected, "{} in reads of {read}", case["name"]);
         }
         for (result, payload) in expected.0.into_iter().filter(|(result, _)| *result == 0) {
-            assert!(Item::decode(method, &payload).is_ok(), "{}: item with result {result}", case["name"]);
+            assert!(Item::decode(method, &payload.into()).is_ok(), "{}: item with result {result}", case["name"]);
         }
     }
 }

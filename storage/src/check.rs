@@ -196,7 +196,7 @@ impl<T: Tables> Check<'_, T> {
         if value.commitment(index) != Some(&kzg_commitment) || versioned_hash(&kzg_commitment) != *hash {
             return Err(damage.into());
         }
-        let blob = Blob::from_slice(&stored.slices().concat()).ok_or(damage)?;
+        let blob = Blob::from_bytes(stored.slices().concat().into()).ok_or(damage)?;
         Ok(Some(BlobSidecar { height, index, kzg_commitment, kzg_proof, blob }))
     }
 

@@ -140,7 +140,7 @@ impl Reader {
         let Some(hash) = self.decided_hash(height, index)? else { return Ok(None) };
         let Some(stored) = self.stored_blob(&hash, height, index)? else { return Ok(None) };
         let damage = Damage { table: TableName::Blobs, height, index };
-        let blob = Blob::from_slice(&stored.slices().concat()).ok_or(damage)?;
+        let blob = Blob::from_bytes(stored.slices().concat().into()).ok_or(damage)?;
         let (kzg_commitment, kzg_proof) = (stored.row.commitment, stored.row.proof);
         Ok(Some(BlobSidecar { height, index, kzg_commitment, kzg_proof, blob }))
     }

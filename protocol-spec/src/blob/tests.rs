@@ -42,6 +42,18 @@ fn sidecar_of_another_length() {
 }
 
 #[test]
+fn a_sidecar_is_decoded_where_its_bytes_are() {
+    let encoding = Bytes::from(encode(&sidecar()));
+    let decoded = BlobSidecar::from_ssz(&encoding).unwrap();
+    assert_eq!(decoded, sidecar());
+    assert_eq!(decoded.blob.as_array().as_ptr(), encoding[BlobSidecar::HEADER_BYTES..].as_ptr());
+    for length in [0, 111, 131_183] {
+        assert!(BlobSidecar::from_ssz(&encoding.slice(..length)).is_err(), "{length}");
+    }
+    assert!(BlobSidecar::from_ssz(&[&encoding[..], &[0]].concat().into()).is_err());
+}
+
+#[test]
 fn encoding_allocates_once() {
     let encoding = encode(&sidecar());
     assert_eq!(encoding.capacity(), encoding.len());
@@ -53,6 +65,10 @@ fn blob_takes_exactly_its_length() {
         assert!(Blob::from_slice(&vec![0; length]).is_none());
     }
     assert_eq!(Blob::from_slice(&vec![0; BYTES_PER_BLOB]), Some(Blob::default()));
+    for length in [0, 131_071, 131_073] {
+        assert!(Blob::from_bytes(vec![0; length].into()).is_none());
+    }
+    assert_eq!(Blob::from_bytes(vec![0; BYTES_PER_BLOB].into()), Some(Blob::default()));
     assert_eq!(format!("{:?}", blob(1)), "Blob(00000000..)");
 }
 

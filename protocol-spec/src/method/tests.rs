@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+use bytes::Bytes;
+
 use super::*;
 use crate::{
     ByteList, Bytes32, Bytes48, CommitCertificate, CommitSignature, DecidedValue, ExecutionRequests, GoodbyeReason,
@@ -83,12 +85,12 @@ fn response_bounds_are_the_lengths_of_real_items() {
         let bounds = method.response_bounds();
         let Some([shortest, longest]) = extreme_items(method) else {
             assert_eq!((method, bounds.max(), method.max_chunks()), (Method::Goodbye, 0, 0));
-            assert!(Item::decode(method, &[]).is_err());
+            assert!(Item::decode(method, &Bytes::new()).is_err());
             continue;
         };
         assert_eq!((bounds.min(), bounds.max()), (shortest.len(), longest.len()), "{method:?}");
-        Item::decode(method, &shortest).unwrap();
-        Item::decode(method, &longest).unwrap();
+        Item::decode(method, &shortest.into()).unwrap();
+        Item::decode(method, &longest.into()).unwrap();
     }
 }
 

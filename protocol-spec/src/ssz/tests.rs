@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+use bytes::Bytes;
 use proptest::{prelude::*, sample::Index};
 
 use super::*;
@@ -32,12 +33,14 @@ fn strict_everywhere(bytes: &[u8]) -> Result<(), TestCaseError> {
     strict::<HeightRange>(bytes)?;
     strict::<PayloadEnvelope>(bytes)?;
     strict::<BlobSidecar>(bytes)?;
+    let in_place = BlobSidecar::from_ssz(&Bytes::copy_from_slice(bytes));
+    prop_assert_eq!(in_place.ok(), decode::<BlobSidecar>(bytes).ok());
     for method in Method::ALL {
         if let Ok(request) = Request::decode(method, bytes) {
             prop_assert_eq!(request.method(), method);
             prop_assert_eq!(request.encode(), bytes);
         }
-        drop(Item::decode(method, bytes));
+        drop(Item::decode(method, &Bytes::copy_from_slice(bytes)));
     }
     Ok(())
 }
@@ -171,7 +174,7 @@ fn samples_decode_to_themselves() {
 
 #[test]
 fn a_method_without_items_has_none() {
-    let error = Item::decode(Method::Goodbye, &[]).unwrap_err();
+    let error = Item::decode(Method::Goodbye, &Bytes::new()).unwrap_err();
     assert!(matches!(error, DecodeError::NoItems(Method::Goodbye)));
     assert_eq!(error.to_string(), "goodbye is not answered with items");
 }

@@ -55,7 +55,7 @@ impl Client {
 
 fn reply(method: Method, result: u8, body: &[u8]) -> Reply {
     match result {
-        0 => Reply::Item(Item::decode(method, body).expect("an item of the method")),
+        0 => Reply::Item(Item::decode(method, &body.to_vec().into()).expect("an item of the method")),
         code => Reply::Error(code, String::from_utf8_lossy(body).into_owned()),
     }
 }
