@@ -1,7 +1,8 @@
 //! What a node implements so that its data can be served.
 //!
-//! Calls are synchronous and run on threads that may block, one at a time per exchange. The next item is asked for
-//! when the one before is on its way, so an exchange holds one item at most.
+//! Calls are synchronous, one at a time per exchange, and run on threads that may block; but while reads are seen to be
+//! short, as they are from memory, small items are read where the exchange runs. The next item is asked for when the one
+//! before is on its way, so an exchange holds one item at most.
 
 use lapis_protocol_spec::{
     Height, Method, Request,

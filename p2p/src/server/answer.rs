@@ -1,6 +1,6 @@
 //! One exchange, from its request to the end of the response.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use lapis_protocol_spec::{Request, Status, encode, framing::ErrorCode};
 use libp2p::PeerId;
@@ -128,7 +128,7 @@ impl Answer {
             let cost = source.next_cost();
             let class = source.next_height().map_or(class, |height| self.head().class(height));
             self.pay(class, cost, 0).await?;
-            let (returned, more) = self.blocking(admission, move |out| next_of(source, out)).await;
+            let (returned, more) = self.read(admission, source, cost).await;
             source = returned;
             match more {
                 Ok(true) => {}
@@ -146,6 +146,23 @@ impl Answer {
     async fn pay(&mut self, class: Class, bytes: usize, charged: usize) -> Result<(), WriteFault> {
         let limiter = self.context.limiter.clone();
         Ok(self.channel.unless_broken(limiter.egress(self.peer, class, bytes, charged)).await?)
+    }
+
+    /// Puts the next item of `source`, of some `bytes` bytes, into the chunk buffer.
+    async fn read(
+        &mut self,
+        admission: &Arc<Admission>,
+        mut source: Box<dyn ItemSource>,
+        bytes: usize,
+    ) -> (Box<dyn ItemSource>, Result<bool, ServeError>) {
+        let times = self.context.read_times.clone();
+        let read = move |out: &mut ChunkBuffer| {
+            let start = Instant::now();
+            let more = source.next(out).map(|encoded| encoded.is_some());
+            times.record(start.elapsed());
+            (source, more)
+        };
+        if self.context.read_times.in_place(bytes) { read(&mut self.out) } else { self.blocking(admission, read).await }
     }
 
     fn head(&self) -> Head {
@@ -243,9 +260,4 @@ impl Answer {
         // Nobody listens any more when the service ends.
         let _ = self.context.notices.send(notice).await;
     }
-}
-
-fn next_of(mut source: Box<dyn ItemSource>, out: &mut ChunkBuffer) -> (Box<dyn ItemSource>, Result<bool, ServeError>) {
-    let more = source.next(out).map(|encoded| encoded.is_some());
-    (source, more)
 }

@@ -9,6 +9,7 @@
 mod admission;
 mod answer;
 mod class;
+mod reading;
 mod request;
 mod write;
 
@@ -33,6 +34,7 @@ use crate::{
 
 use admission::{Admissions, Refusal};
 use answer::Answer;
+pub(crate) use reading::ReadTimes;
 
 /// What the service learns from requests of others.
 #[derive(Debug)]
@@ -56,6 +58,7 @@ pub(crate) struct Context {
     /// How many of the newest decided heights are near the head.
     pub(crate) near_head_heights: u64,
     pub(crate) metrics: Metrics,
+    pub(crate) read_times: Arc<ReadTimes>,
 }
 
 /// The node's provider.

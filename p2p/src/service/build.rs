@@ -175,6 +175,7 @@ impl Engine {
             notices: notice_sender,
             timeouts: config.timeouts,
             near_head_heights: near_head.heights,
+            read_times: Arc::default(),
             metrics: metrics.clone(),
         };
         let server = Server::new(context, inbound, &config.limits.exchanges, near_head.share_percent);
