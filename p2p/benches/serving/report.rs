@@ -47,6 +47,7 @@ impl Report {
             json!({
                 "transport": one.wire.name(), "peers": one.peers, "streams_per_peer": one.streams,
                 "lapis_mib_per_s": one.lapis, "bare_mib_per_s": one.bare, "ratio": one.ratio,
+                "lapis_cpu_us_per_sidecar": one.lapis_cpu, "bare_cpu_us_per_sidecar": one.bare_cpu,
                 "total_over_one_peer": (one.peers > 1).then(|| self.total_at_100(one)),
             })
         });
@@ -77,16 +78,20 @@ impl Report {
     }
 
     fn write_throughput(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| blobs_by_range | Lapis, MiB/s | bare stream, MiB/s | ratio | total over one peer |")?;
-        writeln!(f, "| --- | --- | --- | --- | --- |")?;
+        writeln!(
+            f,
+            "| blobs_by_range | Lapis, MiB/s | bare stream, MiB/s | ratio | total over one peer | CPU, µs | bare, µs |"
+        )?;
+        writeln!(f, "| --- | --- | --- | --- | --- | --- | --- |")?;
         for one in &self.throughput {
             let (name, peers, streams) = (one.wire.name(), one.peers, one.streams);
             write!(f, "| {name}, {peers} peers, {streams} streams each ")?;
             write!(f, "| {:.0} | {:.0} | {:.2} |", one.lapis, one.bare, one.ratio)?;
             match peers {
-                1 => writeln!(f, " |")?,
-                _ => writeln!(f, " {:.2} |", self.total_at_100(one))?,
+                1 => write!(f, " |")?,
+                _ => write!(f, " {:.2} |", self.total_at_100(one))?,
             }
+            writeln!(f, " {:.0} | {:.0} |", one.lapis_cpu, one.bare_cpu)?;
         }
         writeln!(f)
     }

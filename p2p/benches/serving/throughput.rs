@@ -9,6 +9,7 @@ use std::{
 };
 
 use lapis_p2p::Handle;
+use lapis_protocol_spec::BlobSidecar;
 use libp2p::{Multiaddr, PeerId};
 use libp2p_stream::Control;
 use tokio::task::JoinSet;
@@ -34,6 +35,19 @@ pub(crate) struct Throughput {
     pub(crate) bare: f64,
     /// Median over the pairs of runs, each of which saw the same machine.
     pub(crate) ratio: f64,
+    /// Processor time of both ends per sidecar, in microseconds, medians. Unlike a rate it hardly depends on what else
+    /// the machine does.
+    pub(crate) lapis_cpu: f64,
+    pub(crate) bare_cpu: f64,
+}
+
+/// One measurement.
+#[derive(Clone, Copy)]
+pub(crate) struct Rate {
+    /// MiB per second.
+    speed: f64,
+    /// Processor time of this process per sidecar, in microseconds.
+    cpu: f64,
 }
 
 pub(crate) fn measure(wire: Wire, extent: Extent) -> Vec<Throughput> {
@@ -58,9 +72,11 @@ fn one_shape(wire: Wire, pool: &Arc<Pool>, peers: usize, streams: usize, extent:
         wire,
         peers,
         streams,
-        lapis: median(pairs.iter().map(|(lapis, _)| *lapis)),
-        bare: median(pairs.iter().map(|(_, bare)| *bare)),
-        ratio: median(pairs.iter().map(|(lapis, bare)| lapis / bare)),
+        lapis: median(pairs.iter().map(|(lapis, _)| lapis.speed)),
+        bare: median(pairs.iter().map(|(_, bare)| bare.speed)),
+        ratio: median(pairs.iter().map(|(lapis, bare)| lapis.speed / bare.speed)),
+        lapis_cpu: median(pairs.iter().map(|(lapis, _)| lapis.cpu)),
+        bare_cpu: median(pairs.iter().map(|(_, bare)| bare.cpu)),
     }
 }
 
@@ -76,8 +92,8 @@ impl LapisClients {
         Self(peer_of(address), clients)
     }
 
-    /// MiB per second that all read together.
-    pub(crate) async fn rate(&self, streams: usize, extent: Extent) -> f64 {
+    /// How fast all read together.
+    pub(crate) async fn rate(&self, streams: usize, extent: Extent) -> Rate {
         let (taken, mut tasks) = (Arc::new(AtomicU64::new(0)), JoinSet::new());
         for (client, start) in each_stream(&self.1, streams) {
             tasks.spawn(lapis::take(client.clone(), self.0, start, taken.clone()));
@@ -98,8 +114,8 @@ impl BareClients {
         Self(peer_of(address), clients)
     }
 
-    /// MiB per second that all read together.
-    pub(crate) async fn rate(&self, streams: usize, extent: Extent) -> f64 {
+    /// How fast all read together.
+    pub(crate) async fn rate(&self, streams: usize, extent: Extent) -> Rate {
         let (taken, mut tasks) = (Arc::new(AtomicU64::new(0)), JoinSet::new());
         for (client, start) in each_stream(&self.1, streams) {
             tasks.spawn(bare::take(client.clone(), self.0, start, taken.clone()));
@@ -116,13 +132,24 @@ fn each_stream<C>(clients: &[C], streams: usize) -> impl Iterator<Item = (&C, us
         .flat_map(move |(number, client)| (0..streams).map(move |stream| (client, 1 + number + stream * PER_EXCHANGE)))
 }
 
-/// MiB per second that `tasks`, which end only when they fail, add to `taken`.
-async fn rate(taken: &AtomicU64, mut tasks: JoinSet<()>, extent: Extent) -> f64 {
+/// How fast `tasks`, which end only when they fail, add to `taken`.
+async fn rate(taken: &AtomicU64, mut tasks: JoinSet<()>, extent: Extent) -> Rate {
     tokio::time::sleep(extent.warm_up).await;
-    let (before, start) = (taken.load(Ordering::Relaxed), Instant::now());
+    let (before, spent, start) = (taken.load(Ordering::Relaxed), cpu_seconds(), Instant::now());
     tokio::time::sleep(extent.window).await;
-    let (bytes, time) = (taken.load(Ordering::Relaxed) - before, start.elapsed());
+    let bytes = (taken.load(Ordering::Relaxed) - before) as f64;
+    let (spent, time) = (cpu_seconds() - spent, start.elapsed());
     assert!(tasks.try_join_next().is_none(), "a reader failed");
     tasks.shutdown().await;
-    bytes as f64 / time.as_secs_f64() / f64::from(1 << 20)
+    let sidecars = bytes / BlobSidecar::BYTES as f64;
+    Rate { speed: bytes / time.as_secs_f64() / f64::from(1 << 20), cpu: spent / sidecars * 1e6 }
+}
+
+/// Processor time of this process so far, all its threads, in user and kernel mode.
+fn cpu_seconds() -> f64 {
+    // proc(5): the fields after the name, which may hold anything, are numbered from 3; 14 and 15 are the times.
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    let ticks: u64 = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    ticks as f64 / 100.0
 }
