@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod archiver;
 pub mod chain;
+pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod data_dir;

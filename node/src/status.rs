@@ -34,6 +34,9 @@ pub struct NodeStatus {
     pub addresses: Vec<Multiaddr>,
     /// Highest height whose certified value is stored.
     pub decided_height: Height,
+    /// Id of that value, zero at genesis: with the height, what another node can take as its checkpoint.
+    #[serde(with = "hex_bytes")]
+    pub decided_value_id: Bytes32,
     /// Up to here payloads and blobs are stored.
     pub available_height: Height,
     /// Up to here the execution engine has taken the payloads.
@@ -173,6 +176,7 @@ impl NodeStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             addresses: Vec::new(),
             decided_height: 0,
+            decided_value_id: Bytes32::ZERO,
             available_height: 0,
             imported_height: 0,
             pruned_height: 0,

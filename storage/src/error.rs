@@ -119,6 +119,9 @@ pub enum Conflict {
     /// A validator set that no value could name.
     #[error("not a validator set: {0}")]
     ValidatorSet(#[from] lapis_protocol_spec::ValidatorSetFault),
+    /// Another set than the one with this root, which the starting point names.
+    #[error("not the validator set {0}")]
+    OtherSet(Bytes32),
 }
 
 /// Why a call on an open store failed. Its transaction, if any, is undone as a whole.

@@ -24,7 +24,7 @@ const MAX_ARCHIVED_HEIGHTS: usize = 1024;
 const MAX_ARCHIVED_BLOBS: usize = 1024;
 
 /// Row of `meta` that holds what the engine asked to be kept.
-const ENGINE_HEAD: &str = "engine_head";
+pub(crate) const ENGINE_HEAD: &str = "engine_head";
 
 /// What pruning takes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use crate::{
     Conflict, Fate, OpenError, Reader, StoreConfig, StoreError, StoreStats, TableName, Watermarks,
     connection::{Connection, Found},
     error::{Damage, guarded},
+    lifecycle::ENGINE_HEAD,
     medium::{DiskFile, Medium},
     rows::{seal, seal_key, unseal},
     state::State,
@@ -110,16 +111,31 @@ impl Store {
         Ok(Self { inner: Arc::new(Inner { connection, config, writer, next_writer, committed, mended }) })
     }
 
-    /// Makes an empty store start after `checkpoint`, a decided value trusted from elsewhere. Durable.
-    ///
-    /// The set with root `checkpoint.next_validators_root` must be given to [`Store::insert_validator_set`] too.
+    /// Makes an empty store start after `checkpoint`, a decided value trusted from elsewhere, with the set that signs the
+    /// height after it and the state of an engine that is there, if that is known. One durable transaction.
     ///
     /// # Errors
-    /// [`Conflict::NotEmpty`] if the store holds values.
-    pub fn start_from(&self, checkpoint: &ChainLink) -> Result<Watermarks, StoreError> {
+    /// [`Conflict::NotEmpty`] if the store holds values, [`Conflict::OtherSet`] if `signers` is not the set that the
+    /// checkpoint names.
+    pub fn start_from(
+        &self,
+        checkpoint: &ChainLink,
+        signers: &ValidatorSet,
+        engine_head: Option<&[u8]>,
+    ) -> Result<Watermarks, StoreError> {
+        signers.check().map_err(Conflict::from)?;
+        let root = checkpoint.next_validators_root;
+        if signers.root() != root {
+            return Err(Conflict::OtherSet(root).into());
+        }
         self.write(Safe::Durable, |writer| {
             if writer.tables.values().first()?.is_some() {
                 return Err(Conflict::NotEmpty.into());
+            }
+            let row = seal(encode(signers), seal_key(&root.0));
+            writer.tables.validator_sets.insert(&root.0, row.as_slice())?;
+            if let Some(head) = engine_head {
+                writer.tables.meta.insert(ENGINE_HEAD, seal(head.to_vec(), 0).as_slice())?;
             }
             let numbers = (writer.state.chain.next_value, writer.state.chain.next_blob);
             writer.state = State::starting_at(*checkpoint);

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 use lapis_node::{
     config::{ByteSize, Config},
     devnet::chain_maker::Block,
-    node::{Node, NodeOptions, Source},
+    node::{Node, NodeOptions, Source, StartError},
     sync::archive::Archive,
 };
 use lapis_protocol_spec::{BlobSidecar, Height};
@@ -157,6 +157,16 @@ impl Home {
 
     /// Starts the node.
     pub async fn start(self, setup: Setup) -> TestNode {
+        let node = self.try_start(setup).await.unwrap();
+        TestNode::run(node, self)
+    }
+
+    /// Starts a node that must not start. Why it does not.
+    pub async fn refused(self, setup: Setup) -> (StartError, Self) {
+        (self.try_start(setup).await.unwrap_err(), self)
+    }
+
+    async fn try_start(&self, setup: Setup) -> Result<Node, StartError> {
         crate::log_to_stderr();
         let options = NodeOptions {
             config: setup.config,
@@ -168,7 +178,6 @@ impl Home {
             source: setup.source,
             archives: setup.archives,
         };
-        let node = Node::start(options, CancellationToken::new()).await.unwrap();
-        TestNode::run(node, self)
+        Node::start(options, CancellationToken::new()).await
     }
 }

@@ -12,6 +12,7 @@ use super::{
     store_args::{DbCommand, ExportArgs, ImportArgs, VerifyArgs},
 };
 use crate::{
+    checkpoint::Checkpoint,
     config::{EngineKind, Origin},
     devnet::MAX_VALIDATORS,
 };
@@ -119,6 +120,9 @@ pub struct RunArgs {
     /// Address of metrics, health and status [config: http.listen]
     #[arg(long, value_name = "ADDR", env = "LAPIS_HTTP")]
     pub http: Option<SocketAddr>,
+    /// Decided value to start from instead of genesis, as HEIGHT:VALUE_ID, if the store is empty [config: sync.checkpoint]
+    #[arg(long, value_name = "CHECKPOINT", env = "LAPIS_CHECKPOINT")]
+    pub checkpoint: Option<Checkpoint>,
     /// Where payloads go [config: engine.kind]
     #[arg(long, value_name = "KIND", env = "LAPIS_ENGINE")]
     pub engine: Option<EngineKind>,
@@ -240,6 +244,12 @@ impl RunArgs {
         [
             ("network", "listen", texts(&self.listen), origin("listen", "--listen", "LAPIS_LISTEN")),
             ("network", "peers", texts(&self.peer), origin("peer", "--peer", "LAPIS_PEER")),
+            (
+                "sync",
+                "checkpoint",
+                texts(self.checkpoint.as_slice()),
+                origin("checkpoint", "--checkpoint", "LAPIS_CHECKPOINT"),
+            ),
             ("http", "listen", texts(self.http.as_slice()), origin("http", "--http", "LAPIS_HTTP")),
             (
                 "engine",

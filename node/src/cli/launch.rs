@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::{CliError, DevnetArgs, Preflight, RunArgs, dispatch::print, preflight::preflight};
 use crate::{
     chain::Chain,
+    checkpoint::CheckpointError,
     config::{Layers, LogConfig, Origin},
     data_dir::DataDir,
     devnet::{self, DevnetError, DevnetOptions},
@@ -57,7 +58,11 @@ pub(super) fn run(args: &RunArgs, matches: Option<&ArgMatches>) -> Result<(), Cl
         archives: Vec::new(),
     };
     with_runtime(|stop| async move {
-        let node = Node::start(options, stop).await.map_err(start_error)?;
+        let node = match Node::start(options, stop).await {
+            // As asked for.
+            Err(StartError::Stopped) => return Ok(()),
+            started => started.map_err(start_error)?,
+        };
         let handle = node.handle();
         let http = handle.http.map(tracing::field::display);
         let admin = handle.admin.map(tracing::field::display);
@@ -121,9 +126,14 @@ fn runtime() -> io::Result<Runtime> {
 /// Addresses, limits and a store that does not fit are for the operator to change; the rest is not.
 fn start_error(error: StartError) -> CliError {
     match error {
-        StartError::Network(_) | StartError::Http(_) | StartError::Open { .. } => CliError::bad_input(error),
+        StartError::Network(_)
+        | StartError::Http(_)
+        | StartError::Open { .. }
+        | StartError::Checkpoint(CheckpointError::Contradicted { .. }) => CliError::bad_input(error),
         StartError::Archive(_)
         | StartError::Store(_)
+        | StartError::Checkpoint(CheckpointError::Store(_))
+        | StartError::Stopped
         | StartError::EngineHead(_)
         | StartError::NoImportedBlock(_)
         | StartError::ImportedBlock(_) => CliError::failed(error),

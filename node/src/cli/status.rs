@@ -49,6 +49,7 @@ fn for_people(status: &NodeStatus) -> String {
         ("peers", status.peers.to_string()),
         ("target", status.target_height.to_string()),
         ("decided", status.decided_height.to_string()),
+        ("decided value", status.decided_value_id.to_string()),
         ("available", status.available_height.to_string()),
         ("imported", status.imported_height.to_string()),
         ("pruned", status.pruned_height.to_string()),

@@ -16,7 +16,7 @@ use super::{
     declare::{configuration, group},
     setting::{Raw, Setting, choice},
 };
-use crate::object_archive::Location;
+use crate::{checkpoint::Checkpoint, object_archive::Location};
 
 /// Port of the network, TCP and UDP.
 const NETWORK_PORT: u16 = 9650;
@@ -158,6 +158,10 @@ group! {
         /// Most bytes that one request asks for, unless a single item is larger. Responses are read chunk by chunk, so
         /// that it sizes no buffer: it spreads the work over peers.
         pub max_fetch_response_bytes: ByteSize = ByteSize::mib(4),
+        /// A decided value to trust, as "HEIGHT:VALUE_ID": a store that is empty starts from there instead of genesis, with
+        /// what network.peers and network.boot_nodes have of that height. A store that holds another value there is
+        /// refused; else it goes on from what it holds.
+        pub checkpoint: Option<Checkpoint> = None,
         /// Of the Soma design, without effect: one task owns the state of the sync and nothing waits in a mailbox for
         /// it. What waits is bounded in bytes, by max_buffered_bytes.
         pub mailbox_capacity: NonZeroUsize = nonzero!(NonZeroUsize, 50),

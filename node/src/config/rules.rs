@@ -48,6 +48,7 @@ pub(super) fn check(config: &Config) -> Outcome {
     network(&config.network)?;
     limits(&config.limits)?;
     sync(&config.sync)?;
+    checkpoint(config)?;
     verify(&config.verify)?;
     storage(&config.storage)?;
     archive(&config.archive)?;
@@ -80,6 +81,14 @@ pub(super) fn check_against(config: &Config, genesis: &Genesis) -> Outcome {
         return Err(broken("archive", "heights_per_file", reason));
     }
     at_least("storage", "undecided_cap", config.storage.undecided_cap, height, "the blobs of one height")
+}
+
+fn checkpoint(config: &Config) -> Outcome {
+    let nobody = config.network.peers.is_empty() && config.network.boot_nodes.is_empty();
+    if config.sync.checkpoint.is_some() && nobody {
+        return Err(broken("sync", "checkpoint", "network.peers or network.boot_nodes must say whom to ask for it"));
+    }
+    Ok(())
 }
 
 fn network(config: &NetworkConfig) -> Outcome {

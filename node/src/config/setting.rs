@@ -12,7 +12,7 @@ use bytesize::ByteSize;
 use lapis_protocol_spec::Bytes32;
 use libp2p::{Multiaddr, PeerId};
 
-use crate::object_archive::Location;
+use crate::{checkpoint::Checkpoint, object_archive::Location};
 
 /// Longest time that can be set: sums of times and instants stay far from overflow.
 const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -245,6 +245,18 @@ impl Setting for Option<String> {
 
     fn to_toml(&self) -> Option<String> {
         self.as_deref().map(quoted)
+    }
+}
+
+impl Setting for Option<Checkpoint> {
+    const SHAPE: &'static str = "a height, a colon and a value id of 32 bytes in hex";
+
+    fn read(raw: &Raw) -> Result<Self, Raw> {
+        from_text(raw, |text| text.parse().ok().map(Some))
+    }
+
+    fn to_toml(&self) -> Option<String> {
+        self.as_ref().map(|checkpoint| quoted(&checkpoint.to_string()))
     }
 }
 

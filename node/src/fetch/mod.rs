@@ -120,7 +120,7 @@ impl<'a> Fetcher<'a> {
         let height = decided.value.height;
         let root = decided.value.validators_root;
         if chain.set.as_ref().is_none_or(|(known, _)| *known != root) {
-            chain.set = Some((root, self.validator_set(root).await?));
+            chain.set = Some((root, self.session.validator_set(root).await?));
         }
         if let Some((_, set)) = &chain.set {
             let checked = decided.check_certificate(&self.genesis_id, set);
@@ -129,15 +129,6 @@ impl<'a> Fetcher<'a> {
         let value = IdentifiedValue::new(Arc::new(decided.value));
         chain.append(&value, self.genesis)?;
         Ok(value)
-    }
-
-    async fn validator_set(&self, root: Bytes32) -> Result<ValidatorSet, FetchError> {
-        let mut exchange = self.session.request(Request::ValidatorSetByRoot(root)).await?;
-        match exchange.next().await? {
-            Some(Item::ValidatorSet(set)) if set.check_root(&root).is_ok() => Ok(set),
-            Some(_) => Err(FetchError::OtherItem),
-            None => Err(FetchError::NoValidatorSet(root)),
-        }
     }
 
     /// The blobs of `values`, which follow each other. A peer may answer a part of the heights.

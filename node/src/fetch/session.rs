@@ -6,7 +6,7 @@ use lapis_p2p::{
     Config, Event, Events, Exchange, Handle, ItemSource, NoItems, PeerState, Provider, RequestError, ServeError,
     Service,
 };
-use lapis_protocol_spec::{Bytes32, GoodbyeReason, Request, Status};
+use lapis_protocol_spec::{Bytes32, GoodbyeReason, Item, Request, Status, ValidatorSet};
 use libp2p::{Multiaddr, PeerId, identity::Keypair};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
@@ -82,6 +82,19 @@ impl Session {
     /// [`RequestError`].
     pub async fn request(&self, request: Request) -> Result<Exchange, RequestError> {
         self.network.request(self.peer, request).await
+    }
+
+    /// The set with this root.
+    ///
+    /// # Errors
+    /// [`FetchError`]; [`FetchError::NoValidatorSet`] if the peer does not have it.
+    pub async fn validator_set(&self, root: Bytes32) -> Result<ValidatorSet, FetchError> {
+        let mut exchange = self.request(Request::ValidatorSetByRoot(root)).await?;
+        match exchange.next().await? {
+            Some(Item::ValidatorSet(set)) if set.check_root(&root).is_ok() => Ok(set),
+            Some(_) => Err(FetchError::OtherItem),
+            None => Err(FetchError::NoValidatorSet(root)),
+        }
     }
 
     /// Says goodbye.

@@ -4,6 +4,7 @@ use lapis_protocol_spec::Height;
 use lapis_storage::{OpenError, StoreError};
 
 use crate::{
+    checkpoint::CheckpointError,
     execution::{HeadFormatError, ImportFault},
     http,
     object_archive::ObjectError,
@@ -26,6 +27,12 @@ pub enum StartError {
         /// Why.
         source: OpenError,
     },
+    /// The node cannot start from the value that its operator trusts.
+    #[error("{0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// The node was asked to stop before it had started.
+    #[error("stopped before the node had started")]
+    Stopped,
     /// A place for archives cannot be used.
     #[error("{0}")]
     Archive(#[from] ObjectError),

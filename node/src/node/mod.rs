@@ -29,6 +29,7 @@ pub use self::{
 };
 use crate::{
     chain::Chain,
+    checkpoint,
     config::{Config, HttpConfig},
     execution::ExecutionEngine,
     feed::WatermarkFeed,
@@ -121,12 +122,17 @@ pub struct Node {
 }
 
 impl Node {
-    /// Binds sockets, opens the store, starts the tasks. Nothing is written to disk before all addresses are bound.
+    /// Binds sockets, opens the store, starts the tasks. Nothing is written to disk before all addresses are bound. With a
+    /// checkpoint and an empty store it waits until some peer has what the checkpoint stands for.
     ///
     /// # Errors
     /// [`StartError`], with everything bound so far released.
     pub async fn start(options: NodeOptions, stop: CancellationToken) -> Result<Self, StartError> {
-        let parts = Parts::assemble(options).await?;
+        let parts = tokio::select! {
+            biased;
+            () = stop.cancelled() => return Err(StartError::Stopped),
+            parts = Parts::assemble(options) => parts?,
+        };
         Ok(parts.launch(stop))
     }
 
@@ -186,6 +192,9 @@ impl Parts {
             Service::new(network_config, &options.keypair, *chain.id(), provider.clone(), &mut registry)?;
         service.bind().await?;
         let store = existing.map_or_else(|| open_store(&options), Ok)?;
+        if let Some(checkpoint) = options.config.sync.checkpoint {
+            checkpoint::apply(settings::checkpoint(checkpoint, &options), &store).await?;
+        }
         let archives = Archives::open(&options.config.archive, options.chain.id())?;
         let feed = WatermarkFeed::new(store.clone());
         let (repairer, repairs, repaired) = Repairer::new(store.clone(), feed.clone(), metrics.clone());

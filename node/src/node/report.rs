@@ -132,9 +132,11 @@ impl Reporter {
         let (bytes_in, bytes_out) = self.traffic;
         self.log_catch_up(marks, &sync);
         let behind = sync.target.saturating_sub(marks.imported);
+        let tip = self.store.tip().ok().filter(|tip| tip.height == marks.decided);
         self.status.send_modify(|status| {
             status.addresses = self.network.listen_addresses();
             status.decided_height = marks.decided;
+            status.decided_value_id = tip.map_or(status.decided_value_id, |tip| tip.value_id);
             status.available_height = marks.available;
             status.imported_height = marks.imported;
             status.pruned_height = marks.pruned;

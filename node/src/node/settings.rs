@@ -6,11 +6,13 @@ use lapis_p2p::{Config as NetworkSettings, Discovery, Mdns, NearHead, limits::Qu
 use lapis_protocol_spec::{Genesis, Kzg, KzgSetupError, archive::Compression};
 use lapis_storage::{PruneAllow, StoreConfig};
 
+use super::NodeOptions;
 use crate::{
     archiver::ArchiverConfig,
+    checkpoint::{self, Checkpoint},
     config::{
-        ArchiveCompression, ArchiveConfig, BelowFloor, BlobRetention, ByteSize, Config, Pacing as PacingKind,
-        PrunePolicy, TrustedSetupConfig,
+        ArchiveCompression, ArchiveConfig, BelowFloor, BlobRetention, ByteSize, Config, EngineKind,
+        Pacing as PacingKind, PrunePolicy, TrustedSetupConfig,
     },
     object_archive::S3Options,
     prune::Retention,
@@ -65,6 +67,20 @@ pub(super) fn network(config: &Config) -> NetworkSettings {
     settings.timeouts.first_byte = config.sync.first_chunk_timeout;
     settings.timeouts.idle = config.sync.progress_timeout;
     settings
+}
+
+/// Where to start from, and whom to ask.
+pub(super) fn checkpoint(checkpoint: Checkpoint, options: &NodeOptions) -> checkpoint::Request<'_> {
+    let network = &options.config.network;
+    checkpoint::Request {
+        checkpoint,
+        genesis: options.chain.genesis(),
+        peers: network.peers.iter().chain(&network.boot_nodes).cloned().collect(),
+        engine: match options.config.engine.kind {
+            EngineKind::Embedded => checkpoint::Block::Needed,
+            EngineKind::None => checkpoint::Block::NotNeeded,
+        },
+    }
 }
 
 /// A bucket that holds one second's worth: half of what a peer with the same settings takes at once.

@@ -127,7 +127,12 @@ fn a_checkpoint_is_a_start_like_genesis() {
     for _ in 0..9 {
         history.next(&[]);
     }
-    let marks = bench.store.start_from(&history.tip).unwrap();
+    let set = history.set.clone();
+    let other = bench.store.start_from(&history.tip, &history.other_set(), None);
+    assert!(matches!(other, Err(StoreError::Conflict(Conflict::OtherSet(_)))));
+    let marks = bench.store.start_from(&history.tip, &set, Some(b"head")).unwrap();
+    assert_eq!(bench.store.validator_set(&set.root()).unwrap().as_ref(), Some(&set));
+    assert_eq!(bench.store.engine_head().unwrap().as_deref(), Some(&b"head"[..]));
     assert_eq!((marks.pruned, marks.imported, marks.available, marks.decided), (9, 9, 9, 9));
     assert_eq!(marks.earliest_value, 0);
     bench.chain = history;
@@ -137,7 +142,7 @@ fn a_checkpoint_is_a_start_like_genesis() {
     assert_eq!((marks.earliest_value, marks.earliest_payload, marks.earliest_blob), (10, 10, 10));
     bench.store.mark_imported(10, None).unwrap();
     let tip = bench.chain.tip;
-    assert!(matches!(bench.store.start_from(&tip), Err(StoreError::Conflict(Conflict::NotEmpty))));
+    assert!(matches!(bench.store.start_from(&tip, &set, None), Err(StoreError::Conflict(Conflict::NotEmpty))));
     let bench = bench.reopen_after(|_| ());
     assert_eq!(bench.store.watermarks().imported, 10);
     assert_eq!(bench.store.reader().unwrap().sidecar(10, 0).unwrap().as_ref(), Some(&proposal.sidecars[0]));

@@ -152,6 +152,11 @@ impl Chain {
         Self { tip: ChainLink::genesis(&genesis), genesis, set, key }
     }
 
+    /// A set that signs nothing of this chain.
+    pub(crate) fn other_set(&self) -> ValidatorSet {
+        ValidatorSet::new(vec![Validator { public_key: [0x11; 32].into(), power: 1 }]).unwrap()
+    }
+
     /// A value that could be decided next, with the blobs of these seeds and a payload of this many bytes.
     pub(crate) fn propose(&self, seeds: &[u64], payload_bytes: usize) -> Proposal {
         self.propose_with(seeds.iter().map(|seed| sidecar(*seed)).collect(), payload_bytes)

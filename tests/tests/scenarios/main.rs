@@ -7,6 +7,7 @@ mod announcements;
 mod archived;
 mod archiving;
 mod catching_up;
+mod checkpoint;
 mod claims;
 mod damaged;
 mod discovery;
