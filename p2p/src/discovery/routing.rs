@@ -19,7 +19,7 @@ use libp2p::{
 };
 
 use super::{
-    address::{ADDRESSES_PER_PEER, Reach, plausible},
+    address::{ADDRESSES_PER_PEER, Reach, plausible, without_peer},
     records::NoRecords,
     walks::Destination,
 };
@@ -77,11 +77,28 @@ impl Routing {
         protocols.contains(&self.protocol)
     }
 
-    /// Enters a peer with plausible addresses.
+    /// Enters a peer with plausible addresses, which take the place of those it had: libp2p would collect them without
+    /// a bound.
     pub(crate) fn add(&mut self, peer: &PeerId, addresses: &[Multiaddr]) {
+        let before = self.addresses(peer);
+        if before.is_empty() {
+            // It may wait for a place, with addresses that cannot be seen.
+            self.kad.remove_peer(peer);
+        }
         for address in addresses {
             self.kad.add_address(peer, address.clone());
         }
+        let is_told = |known: &Multiaddr| addresses.contains(&without_peer(known));
+        for stale in before.iter().filter(|known| !is_told(known)) {
+            self.kad.remove_address(peer, stale);
+        }
+    }
+
+    /// The addresses of an entry; none if there is no entry, or one that waits for a place.
+    fn addresses(&mut self, peer: &PeerId) -> Vec<Multiaddr> {
+        let Some(bucket) = self.kad.kbucket(*peer) else { return Vec::new() };
+        let entry = bucket.iter().find(|entry| entry.node.key.preimage() == peer);
+        entry.map(|entry| entry.node.value.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// Takes a peer out.
