@@ -71,6 +71,17 @@ async fn who_knows_only_a_boot_node_finds_the_others_by_kademlia() {
 }
 
 #[tokio::test]
+async fn one_dial_at_a_time_is_enough_to_find_peers() {
+    let boot = Node::start(MEMORY).await;
+    let node = seeker(MEMORY, 1, |config| {
+        config.limits.connections.pending_outbound = 1;
+        config.discovery.boot_nodes = vec![boot.address()];
+    })
+    .await;
+    acquainted(&node, &[boot.id()]).await;
+}
+
+#[tokio::test]
 async fn a_boot_node_that_comes_late_is_found() {
     let key = Keypair::generate_ed25519();
     let place = Node::start(TCP).await;
