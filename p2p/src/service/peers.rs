@@ -193,7 +193,9 @@ async fn exchange_status(client: &Client, peer: PeerId, ours: Status) -> Result<
             let _ = tokio::time::timeout(END, exchange.next()).await;
             Ok(Some(status))
         }
-        Ok(Some(_) | None) => Err(Fault::Peer(Offence::Malformed)),
+        Ok(Some(_)) => Err(Fault::Peer(Offence::Malformed)),
+        // Over QUIC, a server that has no room and drops the stream looks like this as well.
+        Ok(None) => Err(Fault::Unclear(Offence::Truncated)),
         Err(error) => {
             tracing::debug!(%peer, %error, "status not answered");
             Err(error.fault())
