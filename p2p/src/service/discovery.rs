@@ -252,6 +252,14 @@ impl Service {
         Remembered { known, banned }
     }
 
+    /// Takes the reserved place from a peer that the configuration does not mean any more. Else whoever answers at an
+    /// address without a peer id could have one for each of ever so many ids.
+    pub(super) fn unkeep(&mut self, peer: &PeerId) {
+        if !self.config.trusted.contains(peer) && self.kept.remove(peer) {
+            self.swarm.behaviour_mut().limits.totals.remove_peer_id(peer);
+        }
+    }
+
     /// Peers with reserved places: those that the configuration names.
     pub(super) fn keep(&mut self, peer: PeerId) {
         if self.kept.insert(peer) {

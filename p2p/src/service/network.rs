@@ -153,10 +153,12 @@ impl Service {
         let now = Instant::now();
         match self.dials.remove(&connection) {
             Some(Dial::Target(number)) => {
-                self.dialer.reached(number, peer);
+                if let Some(former) = self.dialer.reached(number, peer) {
+                    self.unkeep(&former);
+                }
                 self.keep(peer);
             }
-            Some(Dial::Boot(number)) => self.boots.reached(number, peer),
+            Some(Dial::Boot(number)) => drop(self.boots.reached(number, peer)),
             Some(Dial::Asked(_, reply)) => {
                 // Whoever asked may have lost interest.
                 let _ = reply.send(Ok(peer));
