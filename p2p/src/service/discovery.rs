@@ -256,14 +256,14 @@ impl Service {
     /// address without a peer id could have one for each of ever so many ids.
     pub(super) fn unkeep(&mut self, peer: &PeerId) {
         if !self.config.trusted.contains(peer) && self.kept.remove(peer) {
-            self.swarm.behaviour_mut().limits.totals.remove_peer_id(peer);
+            self.swarm.behaviour_mut().limits.totals.release(peer);
         }
     }
 
     /// Peers with reserved places: those that the configuration names.
     pub(super) fn keep(&mut self, peer: PeerId) {
         if self.kept.insert(peer) {
-            self.swarm.behaviour_mut().limits.totals.bypass_peer_id(&peer);
+            self.swarm.behaviour_mut().limits.totals.reserve(&peer);
         }
     }
 }
