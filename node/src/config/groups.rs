@@ -276,7 +276,7 @@ group! {
         /// "pretty" for people, "json" or "logfmt" for machines.
         pub format: LogFormat = LogFormat::Pretty,
         /// What to write: a level, or levels by module such as "info,lapis_p2p=debug".
-        pub filter: String = "info,libp2p=warn,libp2p_kad=error".to_owned(),
+        pub filter: String = "info,libp2p=warn,libp2p_kad=error,libp2p_gossipsub=error".to_owned(),
     }
 }
 

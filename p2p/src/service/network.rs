@@ -82,11 +82,7 @@ impl Service {
             }
             BehaviourEvent::Gossip(event) => {
                 self.libp2p_metrics.record(&event);
-                if let gossipsub::Event::Message { propagation_source, message_id, message } = event {
-                    self.announcements.note(message_id.clone());
-                    let id = AnnouncementId { message: message_id, source: propagation_source };
-                    self.on_announcement(id, &message);
-                }
+                self.on_gossip(event);
             }
             BehaviourEvent::Routing(event) => {
                 self.libp2p_metrics.record(&event);
@@ -109,6 +105,21 @@ impl Service {
                 self.swarm.close_connection(event.connection);
             }
             Err(ping::Failure::Unsupported | ping::Failure::Other { .. }) => {}
+        }
+    }
+
+    fn on_gossip(&mut self, event: gossipsub::Event) {
+        match event {
+            gossipsub::Event::Message { propagation_source, message_id, message } => {
+                self.announcements.note(message_id.clone());
+                let id = AnnouncementId { message: message_id, source: propagation_source };
+                self.on_announcement(id, &message);
+            }
+            // Told once in a second of who does not read what is sent.
+            gossipsub::Event::SlowPeer { peer_id, .. } => self.charge(peer_id, Offence::SlowReader),
+            gossipsub::Event::Subscribed { .. }
+            | gossipsub::Event::Unsubscribed { .. }
+            | gossipsub::Event::GossipsubNotSupported { .. } => {}
         }
     }
 
