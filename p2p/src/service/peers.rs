@@ -77,6 +77,10 @@ impl Service {
         let now = Instant::now();
         self.expire(now);
         self.tell_due(now);
+        for peer in self.swarm.behaviour_mut().routing.take_flooders() {
+            tracing::debug!(%peer, "connection closed: it asked Kademlia without an end");
+            self.charge(peer, Offence::TooManyStreams);
+        }
         for (number, address) in self.dialer.due(now) {
             self.dial(super::commands::dial_options(&address), Dial::Target(number));
         }
