@@ -13,8 +13,8 @@ use libp2p::{
     core::{Endpoint, transport::PortUse},
     kad::{self, QueryId},
     swarm::{
-        CloseConnection, ConnectionDenied, ConnectionId, DialError, DialFailure, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-        THandlerOutEvent, ToSwarm, dial_opts::DialOpts,
+        CloseConnection, ConnectionDenied, ConnectionId, DialError, DialFailure, FromSwarm, NetworkBehaviour, THandler,
+        THandlerInEvent, THandlerOutEvent, ToSwarm, dial_opts::DialOpts,
     },
 };
 
@@ -67,7 +67,18 @@ impl Routing {
         config.set_publication_interval(None);
         config.set_provider_publication_interval(None);
         let kad = Inner::with_config(own, NoRecords, config);
-        Self { kad, protocol, least: Reach::Global, dials: 0, avoided: HashSet::new(), told: Vec::new(), load: Load::default(), floods: HashSet::new(), closing: Vec::new(), flooders: Vec::new() }
+        Self {
+            kad,
+            protocol,
+            least: Reach::Global,
+            dials: 0,
+            avoided: HashSet::new(),
+            told: Vec::new(),
+            load: Load::default(),
+            floods: HashSet::new(),
+            closing: Vec::new(),
+            flooders: Vec::new(),
+        }
     }
 
     /// How far an address must reach to be believed of somebody else than the peer itself.

@@ -177,7 +177,8 @@ impl Engine {
             near_head_heights: near_head.heights,
             metrics: metrics.clone(),
         };
-        let server = Server::new(context, inbound, &config.limits.exchanges, near_head.share_percent);
+        let peers = config.limits.connections.total;
+        let server = Server::new(context, inbound, &config.limits.exchanges, near_head.share_percent, peers);
         Ok(Self { swarm, server, client, notices, announcements, limiter, metrics, libp2p_metrics })
     }
 }

@@ -42,7 +42,9 @@ impl Service {
         let view = View {
             held: &held,
             dialing: self.dials.values().filter(|dial| dial.is_automatic()).count(),
-            free_dials: (self.config.limits.connections.pending_outbound as usize).div_ceil(2).saturating_sub(self.dials.len()),
+            free_dials: (self.config.limits.connections.pending_outbound as usize)
+                .div_ceil(2)
+                .saturating_sub(self.dials.len()),
             outbound_room,
             inbound_limit: self.config.limits.connections.inbound,
             may_walk: !walking && self.swarm.behaviour_mut().routing.knows_anyone(),
