@@ -196,12 +196,21 @@ pub enum StartError {
     /// The key does not work for the transport's encryption.
     #[error("the node key cannot be used for noise: {0}")]
     Noise(#[from] libp2p::noise::Error),
+    /// The key does not work for QUIC's encryption.
+    #[error("the node key cannot be used for QUIC: {0}")]
+    Quic(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The system's DNS configuration cannot be read.
     #[error("DNS configuration: {0}")]
     Dns(#[source] io::Error),
     /// The gossip protocol does not accept its settings.
     #[error("gossip settings: {0}")]
     Gossip(&'static str),
+}
+
+impl StartError {
+    pub(crate) fn quic(error: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Quic(Box::new(error))
+    }
 }
 
 /// Why a running service ended before it was told to.

@@ -21,6 +21,10 @@ pub(crate) type Gossip = Behaviour<Snappy, WhitelistSubscriptionFilter>;
 /// Bytes that gossip's own fields may add to a message.
 const ENVELOPE: usize = 1024;
 
+/// Announcements, and what else gossip has to say, that wait for a peer which reads slower than they come. One is some
+/// hundred KiB at most; what is over this is dropped, and the peer pays.
+const WAITING_FOR_PEER: usize = 32;
+
 /// What a message that does not decompress is replaced by, followed by its sha256: no decided value begins with it, for
 /// those begin with an offset of 8. So it reaches the place where the sender is charged.
 const BROKEN: [u8; 4] = [0xff; 4];
@@ -119,6 +123,7 @@ fn behaviour(topic: &IdentTopic, registry: &mut Registry) -> Result<Gossip, Star
         .validate_messages()
         .message_id_fn(message_id)
         .max_transmit_size(compressed_bound(bounds.max()) + ENVELOPE)
+        .connection_handler_queue_len(WAITING_FOR_PEER)
         .build()
         .map_err(|_| StartError::Gossip("inconsistent configuration"))?;
     let filter = WhitelistSubscriptionFilter([topic.hash()].into());

@@ -64,7 +64,7 @@ pub struct ConnectionLimits {
     pub per_ip: u32,
     /// Whether connections within this machine count as those of one address.
     pub loopback: Loopback,
-    /// Handshakes of others that are under way.
+    /// Handshakes of others that are under way; of one address a 32nd part, at least 2.
     pub pending_inbound: u32,
     /// Dials that are under way.
     pub pending_outbound: u32,
@@ -94,7 +94,7 @@ impl Default for ConnectionLimits {
             per_peer: 4,
             per_ip: 16,
             loopback: Loopback::Exempt,
-            pending_inbound: 32,
+            pending_inbound: 128,
             pending_outbound: 16,
             memory_percent: 90,
             streams: 64,

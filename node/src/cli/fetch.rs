@@ -72,12 +72,25 @@ fn list(hashes: &[Bytes32]) -> String {
 /// A line of the list.
 #[derive(Debug, Serialize)]
 struct Entry {
-    height: u64,
-    index: u64,
+    /// Its place in the chain, where that is certified: of a blob that was asked for by its hash it is anyone's word.
+    #[serde(flatten)]
+    place: Option<Place>,
     versioned_hash: String,
     kzg_commitment: String,
     kzg_proof: String,
     file: String,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Place {
+    height: u64,
+    index: u64,
+}
+
+impl Place {
+    fn of(sidecar: &BlobSidecar) -> Self {
+        Self { height: sidecar.height, index: sidecar.index }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -126,7 +139,7 @@ async fn fetch(
         Some(span) => {
             let mut progress = Progress::new("fetch", span.last - span.first + 1, started);
             let mut take = |sidecar: Verified<BlobSidecar>| {
-                files.write(&sidecar)?;
+                files.write(&sidecar, Some(Place::of(&sidecar)))?;
                 progress.show(sidecar.height.saturating_sub(span.first), files.detail(), Instant::now());
                 Ok(())
             };
@@ -135,7 +148,7 @@ async fn fetch(
             (Some(fetched.map_err(CliError::failed)?), Vec::new())
         }
         None => {
-            let fetched = fetcher.hashes(&args.hash, &mut |sidecar| files.write(&sidecar)).await;
+            let fetched = fetcher.hashes(&args.hash, &mut |sidecar| files.write(&sidecar, None)).await;
             (None, fetched.map_err(CliError::failed)?)
         }
     };
@@ -180,14 +193,13 @@ impl Files {
         Ok(Self { dir: dir.to_owned(), entries: Vec::new(), bytes: 0 })
     }
 
-    fn write(&mut self, sidecar: &BlobSidecar) -> Result<(), FetchError> {
+    fn write(&mut self, sidecar: &BlobSidecar, place: Option<Place>) -> Result<(), FetchError> {
         let hash = sidecar.versioned_hash().to_string();
         let file = format!("{hash}.blob");
         self.put(&file, sidecar.blob.as_ref())?;
         self.bytes += sidecar.blob.as_ref().len() as u64;
         self.entries.push(Entry {
-            height: sidecar.height,
-            index: sidecar.index,
+            place,
             versioned_hash: hash,
             kzg_commitment: sidecar.kzg_commitment.to_string(),
             kzg_proof: sidecar.kzg_proof.to_string(),

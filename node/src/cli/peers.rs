@@ -8,7 +8,7 @@ use super::{
     BanArgs, CliError, PeersArgs, PeersCommand, UnbanArgs, ask,
     dispatch::{compact, print},
 };
-use crate::status::{PeerStateView, PeerView};
+use crate::status::PeerView;
 
 /// What is said of a ban.
 #[derive(Deserialize)]
@@ -55,20 +55,19 @@ fn for_people(peers: &[PeerView]) -> String {
         return "no peers\n".to_owned();
     }
     let mut sorted: Vec<_> = peers.iter().collect();
-    sorted.sort_by_key(|peer| (peer.state == PeerStateView::Gone, peer.peer_id));
+    sorted.sort_by_key(|peer| (!peer.connected, peer.peer_id));
     let rows = std::iter::once(TITLES.map(str::to_owned)).chain(sorted.into_iter().map(row));
     columns(&rows.collect::<Vec<_>>())
 }
 
 fn row(peer: &PeerView) -> [String; TITLES.len()] {
-    let gone = peer.state == PeerStateView::Gone;
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     let capacity = peer.capacity.as_ref();
     let rate = capacity.and_then(|capacity| capacity.bytes_per_second).map(|rate| format!("{}/s", bytes(rate)));
     [
         peer.peer_id.to_string(),
         peer.state.as_str().to_owned(),
-        if gone { "-".to_owned() } else { peer.direction.as_str().to_owned() },
+        if peer.connected { peer.direction.as_str().to_owned() } else { "-".to_owned() },
         if peer.trusted { "trusted".to_owned() } else { format!("{:.1}", peer.score) },
         or_dash(rate),
         or_dash(capacity.map(|capacity| bytes(capacity.window_bytes))),
@@ -118,11 +117,12 @@ mod tests {
     use libp2p::PeerId;
 
     use super::*;
-    use crate::status::{CapacityView, Direction, PeerClaims};
+    use crate::status::{CapacityView, Direction, PeerClaims, PeerStateView};
 
     fn view(state: PeerStateView) -> PeerView {
         PeerView {
             peer_id: PeerId::random(),
+            connected: state != PeerStateView::Gone,
             state,
             addresses: Vec::new(),
             direction: Direction::Outbound,

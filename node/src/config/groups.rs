@@ -91,8 +91,8 @@ group! {
         pub max_inbound_connections: NonZeroU32 = nonzero!(NonZeroU32, 96),
         /// Most connections that we have opened to peers.
         pub max_outbound_connections: NonZeroU32 = nonzero!(NonZeroU32, 64),
-        /// Most inbound connections whose handshake is under way.
-        pub max_pending_inbound: NonZeroU32 = nonzero!(NonZeroU32, 32),
+        /// Most inbound connections whose handshake is under way; of one IP address a 32nd part of them, at least 2.
+        pub max_pending_inbound: NonZeroU32 = nonzero!(NonZeroU32, 128),
         /// Most connections to one peer: TCP and QUIC, dialed from both sides at once.
         pub max_connections_per_peer: NonZeroU32 = nonzero!(NonZeroU32, 4),
         /// Most connections that have been opened to us from one IP address, or from one /64 of IPv6. Those from this
@@ -280,7 +280,7 @@ group! {
         /// "pretty" for people, "json" or "logfmt" for machines.
         pub format: LogFormat = LogFormat::Pretty,
         /// What to write: a level, or levels by module such as "info,lapis_p2p=debug".
-        pub filter: String = "info,libp2p=warn,libp2p_kad=error".to_owned(),
+        pub filter: String = "info,libp2p=warn,libp2p_kad=error,libp2p_gossipsub=error".to_owned(),
     }
 }
 

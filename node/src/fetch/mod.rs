@@ -11,8 +11,8 @@ use std::{collections::HashSet, ops::RangeInclusive, sync::Arc};
 
 use lapis_p2p::Exchange;
 use lapis_protocol_spec::{
-    BlobSidecar, Bytes32, DecidedValue, Genesis, Height, HeightRange, IdentifiedValue, Item, Kzg, MAX_REQUEST_HASHES,
-    MAX_REQUEST_HEIGHTS, Matched, Request, ValidatorSet, Value, Verified,
+    BlobSidecar, Bytes32, CertificateFault, DecidedValue, Genesis, Height, HeightRange, IdentifiedValue, Item, Kzg,
+    MAX_REQUEST_HASHES, MAX_REQUEST_HEIGHTS, Matched, Request, ValidatorSet, Value, Verified,
     matching::{DecidedValues, RangeBlobs},
 };
 
@@ -61,10 +61,12 @@ impl<'a> Fetcher<'a> {
         let (mut next, last) = heights.into_inner();
         let mut chain = Links { anchor: None, set: None, tip: None };
         while next <= last {
-            let count = (last - next + 1).min(MAX_REQUEST_HEIGHTS);
+            let count = (last - next).saturating_add(1).min(MAX_REQUEST_HEIGHTS);
             let values = self.values(next, count, &mut chain).await?;
-            next += values.len() as u64;
+            let after = next.checked_add(values.len() as u64);
             self.blobs(values, sink).await?;
+            let Some(after) = after else { break };
+            next = after;
         }
         chain.anchor.ok_or(FetchError::NotHeld { height: last })
     }
@@ -119,6 +121,11 @@ impl<'a> Fetcher<'a> {
     async fn certified(&self, decided: DecidedValue, chain: &mut Links) -> Result<IdentifiedValue, FetchError> {
         let height = decided.value.height;
         let root = decided.value.validators_root;
+        // What can be signed is for the signers to choose, and who they are may be the peer's word.
+        let (found, limit) = (decided.value.blob_count() as u64, self.genesis.max_blobs_per_block);
+        if found > limit {
+            return Err(FetchError::Certificate { height, fault: CertificateFault::TooManyBlobs { found, limit } });
+        }
         if chain.set.as_ref().is_none_or(|(known, _)| *known != root) {
             chain.set = Some((root, self.session.validator_set(root).await?));
         }

@@ -6,7 +6,7 @@
 //! | `/livez` | 200 while the node is there at all, else 503 |
 //! | `/readyz` | 200 when it does its job, else 503 with the reasons |
 //! | `/status` | [`NodeStatus`](crate::status::NodeStatus) as JSON |
-//! | `/peers` | a list of [`PeerView`](crate::status::PeerView) as JSON |
+//! | `/peers` | a list of [`PeerView`](crate::status::PeerView) as JSON: peers that are connected, and those remembered for their faults |
 //!
 //! and, if it is enabled, on another address of this machine
 //!

@@ -19,6 +19,7 @@ fn view(peer: &PeerInfo, capacity: Option<&PeerCapacity>) -> PeerView {
     let outbound = peer.connections.iter().any(|connection| connection.direction == network::Direction::Outbound);
     PeerView {
         peer_id: peer.peer,
+        connected: peer.state != PeerState::Gone,
         state: match peer.state {
             PeerState::Handshaking => PeerStateView::Handshaking,
             PeerState::Ready => PeerStateView::Ready,
@@ -74,5 +75,37 @@ const fn why(offence: Offence) -> &'static str {
         Offence::Timeout => "made no progress for too long",
         Offence::Reset => "broke a stream or the connection",
         Offence::Truncated => "ended a stream within a chunk",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p::PeerId;
+
+    use super::*;
+
+    fn info(state: PeerState) -> PeerInfo {
+        PeerInfo {
+            peer: PeerId::random(),
+            state,
+            connections: Vec::new(),
+            status: None,
+            score: -100.0,
+            trusted: false,
+            agent: None,
+            protocols: Vec::new(),
+            round_trip: None,
+            bytes_in: 0,
+            bytes_out: 0,
+            last_fault: None,
+            banned_for: Some(Duration::from_millis(1500)),
+        }
+    }
+
+    #[test]
+    fn who_is_gone_is_shown_and_told_apart() {
+        let shown = views(&[info(PeerState::Ready), info(PeerState::Handshaking), info(PeerState::Gone)], &[]);
+        assert_eq!(shown.iter().map(|peer| peer.connected).collect::<Vec<_>>(), [true, true, false]);
+        assert!(shown.iter().all(|peer| peer.banned_for_seconds == Some(2)));
     }
 }

@@ -6,12 +6,15 @@ use serde::{Deserialize, Serialize};
 
 use super::as_text;
 
-/// One peer that is connected or remembered, as `/peers` shows it.
+/// One peer, as `/peers` shows it: those that are connected, and those that are gone and remembered for what they did
+/// wrong, so that people see who is banned and why. [`PeerView::connected`] tells them apart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PeerView {
     /// Identity of the peer.
     #[serde(with = "as_text")]
     pub peer_id: PeerId,
+    /// Whether there is a connection: `state` is not `gone`.
+    pub connected: bool,
     /// How far it has come with it.
     pub state: PeerStateView,
     /// Addresses of its open connections.

@@ -7,6 +7,7 @@
 
 mod address;
 mod book;
+mod load;
 mod observed;
 mod planner;
 mod records;

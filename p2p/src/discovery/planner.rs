@@ -73,7 +73,8 @@ pub(crate) struct Planner {
 impl Planner {
     pub(crate) fn new(config: &Discovery, blemished_at: f64, now: Instant, rng: &mut impl Rng) -> Self {
         let mut book = Book::new(config.redial);
-        for known in config.known.iter().take(KEPT_PEERS) {
+        // Those without an address are remembered for their scores alone.
+        for known in config.known.iter().filter(|known| !known.addresses.is_empty()).take(KEPT_PEERS) {
             let KnownPeer { peer, addresses, seen, useful_bytes, .. } = known.clone();
             // A clock that cannot go back that far still knows who was there.
             let seen = now.checked_sub(seen).unwrap_or(now);

@@ -1,10 +1,10 @@
 //! libp2p's Kademlia, held on a short rein: it dials only as often as it is allowed to, nobody that is to be left alone,
-//! and no address that is not plausible.
+//! and no address that is not plausible. A connection that asks it without an end is closed.
 
 use std::{
     collections::HashSet,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use lapis_protocol_spec::Bytes32;
@@ -13,13 +13,14 @@ use libp2p::{
     core::{Endpoint, transport::PortUse},
     kad::{self, QueryId},
     swarm::{
-        ConnectionDenied, ConnectionId, DialError, DialFailure, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent,
-        THandlerOutEvent, ToSwarm, dial_opts::DialOpts,
+        CloseConnection, ConnectionDenied, ConnectionId, DialError, DialFailure, FromSwarm, NetworkBehaviour, THandler,
+        THandlerInEvent, THandlerOutEvent, ToSwarm, dial_opts::DialOpts,
     },
 };
 
 use super::{
-    address::{ADDRESSES_PER_PEER, Reach, plausible},
+    address::{ADDRESSES_PER_PEER, Reach, plausible, without_peer},
+    load::Load,
     records::NoRecords,
     walks::Destination,
 };
@@ -44,6 +45,13 @@ pub(crate) struct Routing {
     avoided: HashSet<PeerId>,
     /// Peers that a query has heard of and may not dial. At most [`TOLD`].
     told: Vec<(PeerId, Vec<Multiaddr>)>,
+    load: Load,
+    /// Connections that ask too much, until they are closed: what they ask meanwhile is not looked at.
+    floods: HashSet<ConnectionId>,
+    /// Those of them that are still to be told to close.
+    closing: Vec<(PeerId, ConnectionId)>,
+    /// Whose they were, for the service. At most [`TOLD`].
+    flooders: Vec<PeerId>,
 }
 
 impl Routing {
@@ -59,7 +67,18 @@ impl Routing {
         config.set_publication_interval(None);
         config.set_provider_publication_interval(None);
         let kad = Inner::with_config(own, NoRecords, config);
-        Self { kad, protocol, least: Reach::Global, dials: 0, avoided: HashSet::new(), told: Vec::new() }
+        Self {
+            kad,
+            protocol,
+            least: Reach::Global,
+            dials: 0,
+            avoided: HashSet::new(),
+            told: Vec::new(),
+            load: Load::default(),
+            floods: HashSet::new(),
+            closing: Vec::new(),
+            flooders: Vec::new(),
+        }
     }
 
     /// How far an address must reach to be believed of somebody else than the peer itself.
@@ -77,11 +96,28 @@ impl Routing {
         protocols.contains(&self.protocol)
     }
 
-    /// Enters a peer with plausible addresses.
+    /// Enters a peer with plausible addresses, which take the place of those it had: libp2p would collect them without
+    /// a bound.
     pub(crate) fn add(&mut self, peer: &PeerId, addresses: &[Multiaddr]) {
+        let before = self.addresses(peer);
+        if before.is_empty() {
+            // It may wait for a place, with addresses that cannot be seen.
+            self.kad.remove_peer(peer);
+        }
         for address in addresses {
             self.kad.add_address(peer, address.clone());
         }
+        let is_told = |known: &Multiaddr| addresses.contains(&without_peer(known));
+        for stale in before.iter().filter(|known| !is_told(known)) {
+            self.kad.remove_address(peer, stale);
+        }
+    }
+
+    /// The addresses of an entry; none if there is no entry, or one that waits for a place.
+    fn addresses(&mut self, peer: &PeerId) -> Vec<Multiaddr> {
+        let Some(bucket) = self.kad.kbucket(*peer) else { return Vec::new() };
+        let entry = bucket.iter().find(|entry| entry.node.key.preimage() == peer);
+        entry.map(|entry| entry.node.value.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// Takes a peer out.
@@ -111,6 +147,20 @@ impl Routing {
     /// Peers that queries have heard of since the last time, with plausible addresses.
     pub(crate) fn take_told(&mut self) -> Vec<(PeerId, Vec<Multiaddr>)> {
         std::mem::take(&mut self.told)
+    }
+
+    /// Peers that lost a connection for asking too much, since the last time.
+    pub(crate) fn take_flooders(&mut self) -> Vec<PeerId> {
+        std::mem::take(&mut self.flooders)
+    }
+
+    fn on_flood(&mut self, peer: PeerId, connection: ConnectionId) {
+        if self.floods.insert(connection) {
+            self.closing.push((peer, connection));
+            if self.flooders.len() < TOLD {
+                self.flooders.push(peer);
+            }
+        }
     }
 
     /// Takes note of a peer that is not dialed now.
@@ -182,14 +232,26 @@ impl NetworkBehaviour for Routing {
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        if let FromSwarm::ConnectionClosed(closed) = &event {
+            self.load.forget(closed.connection_id);
+            self.floods.remove(&closed.connection_id);
+        }
         self.kad.on_swarm_event(event);
     }
 
     fn on_connection_handler_event(&mut self, peer: PeerId, connection: ConnectionId, event: THandlerOutEvent<Self>) {
-        self.kad.on_connection_handler_event(peer, connection, event);
+        if self.load.take(connection, Instant::now()) {
+            self.kad.on_connection_handler_event(peer, connection, event);
+        } else {
+            self.on_flood(peer, connection);
+        }
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<ToSwarm<kad::Event, THandlerInEvent<Self>>> {
+        if let Some((peer_id, connection)) = self.closing.pop() {
+            let connection = CloseConnection::One(connection);
+            return Poll::Ready(ToSwarm::CloseConnection { peer_id, connection });
+        }
         loop {
             let options = match self.kad.poll(context) {
                 Poll::Ready(ToSwarm::Dial { opts }) if !self.may_dial(&opts) => opts,

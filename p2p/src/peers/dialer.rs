@@ -65,12 +65,12 @@ impl Dialer {
         due.collect()
     }
 
-    /// Attempt `number` has led to `peer`.
-    pub(crate) fn reached(&mut self, number: usize, peer: PeerId) {
-        if let Some(target) = self.targets.get_mut(number) {
-            target.peer = Some(peer);
-            target.state = State::Connected;
-        }
+    /// Attempt `number` has led to `peer`. Who was found there before, if it is nobody's target any more.
+    pub(crate) fn reached(&mut self, number: usize, peer: PeerId) -> Option<PeerId> {
+        let target = self.targets.get_mut(number)?;
+        target.state = State::Connected;
+        let former = target.peer.replace(peer)?;
+        self.of(&former).next().is_none().then_some(former)
     }
 
     /// `peer` is connected, whoever opened the connection.
@@ -202,6 +202,21 @@ mod tests {
         dialer.reached(0, peer);
         dialer.gone(&peer, Failure::Unreachable, now, 0.0);
         assert_eq!(dialer.due(now + RULES.first_delay).len(), 1);
+    }
+
+    #[test]
+    fn whoever_answers_at_an_address_without_id_is_the_configured_peer_until_another_does() {
+        let now = Instant::now();
+        let named = PeerId::random();
+        let addresses = ["/memory/1".to_owned(), format!("/memory/2/p2p/{named}")];
+        let addresses: Vec<_> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        let mut dialer = Dialer::new(RULES, &addresses, now);
+        let (first, second) = (PeerId::random(), PeerId::random());
+        assert_eq!(dialer.reached(0, first), None);
+        assert_eq!(dialer.reached(0, first), None, "the same");
+        assert_eq!(dialer.reached(0, second), Some(first));
+        assert_eq!(dialer.reached(0, named), Some(second));
+        assert_eq!(dialer.reached(0, first), None, "the other address names it");
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub enum Offence {
     TooManyChunks,
     /// A request that breaks the rules of its method.
     InvalidRequest,
-    /// More exchanges of a protocol at a time than allowed. Once is a race, again and again is not.
+    /// More exchanges of a protocol at a time than allowed, or more questions to Kademlia than anybody has. Once is a
+    /// race, again and again is not.
     TooManyStreams,
     /// More announcements than there can be heights, however old or new they are.
     TooManyAnnouncements,

@@ -140,7 +140,8 @@ impl Table {
         }
         let verdict = record.score.charge(offence, now, &self.rules.scores);
         if let Verdict::Ban { until } = verdict {
-            record.banned_until = Some(until);
+            // One by hand may be longer.
+            record.banned_until = record.banned_until.max(Some(until));
         }
         self.forget_surplus(now);
         verdict

@@ -16,6 +16,7 @@ use crate::{
     ItemSource, Offence, ServeError,
     limiter::Class,
     metrics::ExchangeRecord,
+    permits::KeyedPermit,
     provider::ChunkBuffer,
     streams::{Channel, Inbound},
 };
@@ -55,6 +56,21 @@ impl Answer {
                 }
             }
         }
+    }
+
+    /// Tells the client that there is no room. What it asks for is read, so that it does not see its request refused.
+    pub(super) async fn turn_away(mut self, _turn: KeyedPermit<PeerId>) {
+        let closed = self.channel.closed();
+        let told = async {
+            let (method, limit) = (self.out.method(), self.context.timeouts.request);
+            let _ = request::read(&mut self.channel, method, limit, &self.record).await;
+            self.refuse_entry(Refusal::NoRoom).await
+        };
+        let outcome = tokio::select! {
+            () = closed.cancelled() => "disconnected",
+            told = told => told.unwrap_or("client_gone"),
+        };
+        self.record.outcome(outcome);
     }
 
     async fn exchange(&mut self, entry: Entry) -> Result<&'static str, WriteFault> {
@@ -124,9 +140,17 @@ impl Answer {
             Ok(source) => source,
             Err(error) => return self.refuse_error(&error).await,
         };
+        // By root, what is asked for may turn out to be old.
+        let mut old = None;
         loop {
             let cost = source.next_cost();
             let class = source.next_height().map_or(class, |height| self.head().class(height));
+            if class == Class::CatchUp && old.is_none() {
+                old = match admission.catch_up() {
+                    Ok(place) => Some(place),
+                    Err(refusal) => return self.refuse_entry(refusal).await,
+                };
+            }
             self.pay(class, cost, 0).await?;
             let (returned, more) = self.read(admission, source, cost).await;
             source = returned;
@@ -224,7 +248,7 @@ impl Answer {
             }
             Refusal::NoRoom => {
                 self.context.metrics.denied("no_room");
-                ("all places for those who catch up are taken", "no_room")
+                ("all places are taken, ask later", "no_room")
             }
         };
         self.refuse(ErrorCode::RateLimited, text, outcome).await

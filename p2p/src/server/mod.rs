@@ -1,14 +1,16 @@
 //! The server's side of exchanges: admits streams, answers them, and tells the service what it learned.
 //!
 //! Bounds: so many exchanges in all and per peer and protocol, each with a request within the bounds of its method and
-//! one item. Streams beyond their peer's share wait a moment for room and are then told so; only a few of a peer wait
-//! at a time, more of them, and those beyond the total, are reset. Some places are kept for requests near the head; who
-//! catches up is told when all others are taken. Within its place every exchange waits for the limiter, which refuses
-//! nothing. A client that gives up meanwhile is noticed, and its place is free again.
+//! one item. Peers share the places, so that one that has none gets one. Streams beyond their peer's share wait a moment
+//! for room and are then told so, as are those for which there is no place; only a few of a peer wait like that at a
+//! time, more of them are reset. Some places are kept for requests near the head; who catches up is told when all others
+//! are taken. Within its place every exchange waits for the limiter, which refuses nothing. A client that gives up
+//! meanwhile is noticed, and its place is free again.
 
 mod admission;
 mod answer;
 mod class;
+mod places;
 mod reading;
 mod request;
 mod write;
@@ -81,14 +83,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// `near_head_percent` of the places are kept for exchanges near the head.
+    /// `near_head_percent` of the places are kept for exchanges near the head. There are at most so many `peers`.
     pub(crate) fn new(
         context: Context,
         inbound: mpsc::Receiver<Inbound>,
         limits: &ExchangeLimits,
         near_head_percent: u8,
+        peers: u32,
     ) -> Self {
-        Self { context, inbound, admissions: Admissions::new(limits, near_head_percent), tasks: JoinSet::new() }
+        Self { context, inbound, admissions: Admissions::new(limits, near_head_percent, peers), tasks: JoinSet::new() }
     }
 
     /// Serves until `stop`, then lets what is under way come to its end, within the time for it.
@@ -126,9 +129,15 @@ impl Server {
                 self.tasks.spawn(answer.run(entry));
             }
             Err(Refusal::NoRoom) => {
-                tracing::debug!(%peer, method = method.name(), "stream reset: all exchanges are taken");
-                self.context.metrics.denied("no_room");
-                record.outcome("no_room");
+                let Some(turn) = self.admissions.turn_away(peer) else {
+                    tracing::debug!(%peer, method = method.name(), "stream reset: no place for it");
+                    self.context.metrics.denied("no_room");
+                    record.outcome("no_room");
+                    return;
+                };
+                // A reset would be taken for a fault of this node.
+                let answer = Answer::new(self.context.clone(), inbound, record);
+                self.tasks.spawn(answer.turn_away(turn));
             }
             Err(Refusal::TooManyOfPeer) => {
                 self.context.metrics.denied("too_many_streams");

@@ -4,16 +4,14 @@ use lapis_protocol_spec::Bytes32;
 use libp2p::{
     PeerId,
     allow_block_list::{self, BlockedPeers},
-    connection_limits, identify,
+    identify,
     identity::Keypair,
     mdns, memory_connection_limits, ping,
     swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 
-use super::per_ip;
-use crate::{
-    Config, Mdns, StartError, discovery::Routing, gossip::Gossip, limits::ConnectionLimits, metrics::Metrics, streams,
-};
+use super::{per_ip, per_peer, totals};
+use crate::{Config, Mdns, StartError, discovery::Routing, gossip::Gossip, metrics::Metrics, streams};
 
 /// Name of the family of protocols that identify tells others.
 const PROTOCOL_FAMILY: &str = "/lapis/1";
@@ -23,10 +21,8 @@ const PROTOCOL_FAMILY: &str = "/lapis/1";
 #[behaviour(to_swarm = "std::convert::Infallible")]
 pub(crate) struct ConnectionCounts {
     per_ip: per_ip::Behaviour,
-    /// Totals, above which only peers with reserved places are let in.
-    pub(super) totals: connection_limits::Behaviour,
-    /// Connections of one peer, whoever it is.
-    per_peer: connection_limits::Behaviour,
+    pub(super) totals: totals::Behaviour,
+    per_peer: per_peer::Behaviour,
 }
 
 #[derive(NetworkBehaviour)]
@@ -61,8 +57,8 @@ impl Behaviour {
             blocked: allow_block_list::Behaviour::default(),
             limits: ConnectionCounts {
                 per_ip: per_ip::Behaviour::new(limits, metrics),
-                totals: connection_limits::Behaviour::new(totals(limits)),
-                per_peer: connection_limits::Behaviour::new(per_peer(limits)),
+                totals: totals::Behaviour::new(limits, own),
+                per_peer: per_peer::Behaviour::new(limits.per_peer),
             },
             memory: memory_connection_limits::Behaviour::with_max_percentage(f64::from(limits.memory_percent) / 100.0),
             identify: identify::Behaviour::new(identify),
@@ -81,17 +77,4 @@ fn mdns(mdns: Mdns, own: PeerId) -> Result<Toggle<mdns::tokio::Behaviour>, Start
         Mdns::On => Some(mdns::tokio::Behaviour::new(mdns::Config::default(), own).map_err(StartError::Mdns)?),
     };
     Ok(behaviour.into())
-}
-
-fn per_peer(limits: &ConnectionLimits) -> connection_limits::ConnectionLimits {
-    connection_limits::ConnectionLimits::default().with_max_established_per_peer(Some(limits.per_peer))
-}
-
-fn totals(limits: &ConnectionLimits) -> connection_limits::ConnectionLimits {
-    connection_limits::ConnectionLimits::default()
-        .with_max_pending_incoming(Some(limits.pending_inbound))
-        .with_max_pending_outgoing(Some(limits.pending_outbound))
-        .with_max_established_incoming(Some(limits.inbound))
-        .with_max_established_outgoing(Some(limits.outbound))
-        .with_max_established(Some(limits.total))
 }

@@ -178,7 +178,8 @@ impl Engine {
             read_times: Arc::default(),
             metrics: metrics.clone(),
         };
-        let server = Server::new(context, inbound, &config.limits.exchanges, near_head.share_percent);
+        let peers = config.limits.connections.total;
+        let server = Server::new(context, inbound, &config.limits.exchanges, near_head.share_percent, peers);
         Ok(Self { swarm, server, client, notices, announcements, limiter, metrics, libp2p_metrics })
     }
 }

@@ -42,7 +42,9 @@ impl Service {
         let view = View {
             held: &held,
             dialing: self.dials.values().filter(|dial| dial.is_automatic()).count(),
-            free_dials: (self.config.limits.connections.pending_outbound as usize / 2).saturating_sub(self.dials.len()),
+            free_dials: (self.config.limits.connections.pending_outbound as usize)
+                .div_ceil(2)
+                .saturating_sub(self.dials.len()),
             outbound_room,
             inbound_limit: self.config.limits.connections.inbound,
             may_walk: !walking && self.swarm.behaviour_mut().routing.knows_anyone(),
@@ -252,10 +254,18 @@ impl Service {
         Remembered { known, banned }
     }
 
+    /// Takes the reserved place from a peer that the configuration does not mean any more. Else whoever answers at an
+    /// address without a peer id could have one for each of ever so many ids.
+    pub(super) fn unkeep(&mut self, peer: &PeerId) {
+        if !self.config.trusted.contains(peer) && self.kept.remove(peer) {
+            self.swarm.behaviour_mut().limits.totals.release(peer);
+        }
+    }
+
     /// Peers with reserved places: those that the configuration names.
     pub(super) fn keep(&mut self, peer: PeerId) {
         if self.kept.insert(peer) {
-            self.swarm.behaviour_mut().limits.totals.bypass_peer_id(&peer);
+            self.swarm.behaviour_mut().limits.totals.reserve(&peer);
         }
     }
 }

@@ -10,7 +10,9 @@ mod discovery;
 mod network;
 mod peers;
 mod per_ip;
+mod per_peer;
 mod run;
+mod totals;
 
 use std::{
     collections::{HashMap, HashSet},

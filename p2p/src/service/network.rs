@@ -82,11 +82,7 @@ impl Service {
             }
             BehaviourEvent::Gossip(event) => {
                 self.libp2p_metrics.record(&event);
-                if let gossipsub::Event::Message { propagation_source, message_id, message } = event {
-                    self.announcements.note(message_id.clone());
-                    let id = AnnouncementId { message: message_id, source: propagation_source };
-                    self.on_announcement(id, &message);
-                }
+                self.on_gossip(event);
             }
             BehaviourEvent::Routing(event) => {
                 self.libp2p_metrics.record(&event);
@@ -109,6 +105,21 @@ impl Service {
                 self.swarm.close_connection(event.connection);
             }
             Err(ping::Failure::Unsupported | ping::Failure::Other { .. }) => {}
+        }
+    }
+
+    fn on_gossip(&mut self, event: gossipsub::Event) {
+        match event {
+            gossipsub::Event::Message { propagation_source, message_id, message } => {
+                self.announcements.note(message_id.clone());
+                let id = AnnouncementId { message: message_id, source: propagation_source };
+                self.on_announcement(id, &message);
+            }
+            // Told once in a second of who does not read what is sent.
+            gossipsub::Event::SlowPeer { peer_id, .. } => self.charge(peer_id, Offence::SlowReader),
+            gossipsub::Event::Subscribed { .. }
+            | gossipsub::Event::Unsubscribed { .. }
+            | gossipsub::Event::GossipsubNotSupported { .. } => {}
         }
     }
 
@@ -153,10 +164,12 @@ impl Service {
         let now = Instant::now();
         match self.dials.remove(&connection) {
             Some(Dial::Target(number)) => {
-                self.dialer.reached(number, peer);
+                if let Some(former) = self.dialer.reached(number, peer) {
+                    self.unkeep(&former);
+                }
                 self.keep(peer);
             }
-            Some(Dial::Boot(number)) => self.boots.reached(number, peer),
+            Some(Dial::Boot(number)) => drop(self.boots.reached(number, peer)),
             Some(Dial::Asked(_, reply)) => {
                 // Whoever asked may have lost interest.
                 let _ = reply.send(Ok(peer));

@@ -77,6 +77,10 @@ impl Service {
         let now = Instant::now();
         self.expire(now);
         self.tell_due(now);
+        for peer in self.swarm.behaviour_mut().routing.take_flooders() {
+            tracing::debug!(%peer, "connection closed: it asked Kademlia without an end");
+            self.charge(peer, Offence::TooManyStreams);
+        }
         for (number, address) in self.dialer.due(now) {
             self.dial(super::commands::dial_options(&address), Dial::Target(number));
         }
@@ -193,7 +197,9 @@ async fn exchange_status(client: &Client, peer: PeerId, ours: Status) -> Result<
             let _ = tokio::time::timeout(END, exchange.next()).await;
             Ok(Some(status))
         }
-        Ok(Some(_) | None) => Err(Fault::Peer(Offence::Malformed)),
+        Ok(Some(_)) => Err(Fault::Peer(Offence::Malformed)),
+        // Over QUIC, a server that has no room and drops the stream looks like this as well.
+        Ok(None) => Err(Fault::Unclear(Offence::Truncated)),
         Err(error) => {
             tracing::debug!(%peer, %error, "status not answered");
             Err(error.fault())

@@ -1,5 +1,8 @@
 //! At most so many connections that others open from one IP address. Refuses before a handshake costs anything.
 //!
+//! A small part of all handshakes under way may be of one address: who opens connections and says nothing must not take
+//! the places of everybody else.
+//!
 //! An address is what a provider gives to one customer: a whole address of IPv4, a /64 of IPv6. Those that this node dials
 //! do not count, since it chose them.
 
@@ -30,39 +33,73 @@ pub(super) struct TooManyOfAddress {
     limit: u32,
 }
 
+/// Of the handshakes that may be under way, one address may have such a part.
+const PENDING_PART: u32 = 32;
+
+/// But never fewer than so many.
+const LEAST_PENDING: u32 = 2;
+
+/// One connection.
+#[derive(Clone, Copy, Debug)]
+struct Counted {
+    address: IpAddr,
+    pending: bool,
+}
+
+/// The connections of one address.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    all: u32,
+    pending: u32,
+}
+
 /// Counts inbound connections, established or not, by address.
 #[derive(Debug)]
 pub(crate) struct Behaviour {
     limit: u32,
+    pending_limit: u32,
     loopback: Loopback,
-    /// Of every connection that counts.
-    addresses: HashMap<ConnectionId, IpAddr>,
-    counts: HashMap<IpAddr, u32>,
+    /// Every connection that counts.
+    connections: HashMap<ConnectionId, Counted>,
+    counts: HashMap<IpAddr, Count>,
     metrics: Metrics,
 }
 
 impl Behaviour {
     pub(super) fn new(limits: &ConnectionLimits, metrics: Metrics) -> Self {
+        let pending_limit = (limits.pending_inbound / PENDING_PART).max(LEAST_PENDING);
         let (limit, loopback) = (limits.per_ip, limits.loopback);
-        Self { limit, loopback, addresses: HashMap::new(), counts: HashMap::new(), metrics }
+        Self { limit, pending_limit, loopback, connections: HashMap::new(), counts: HashMap::new(), metrics }
     }
 
     fn opened(&mut self, connection: ConnectionId, remote: &Multiaddr) -> Result<(), TooManyOfAddress> {
         let Some(address) = counted_address(remote, self.loopback) else { return Ok(()) };
-        let count = self.counts.entry(address).or_insert(0);
-        if *count >= self.limit {
-            return Err(TooManyOfAddress { address, limit: self.limit });
+        let count = self.counts.get(&address).copied().unwrap_or_default();
+        for (count, limit) in [(count.all, self.limit), (count.pending, self.pending_limit)] {
+            if count >= limit {
+                return Err(TooManyOfAddress { address, limit });
+            }
         }
-        *count += 1;
-        self.addresses.insert(connection, address);
+        self.counts.insert(address, Count { all: count.all + 1, pending: count.pending + 1 });
+        self.connections.insert(connection, Counted { address, pending: true });
         Ok(())
     }
 
+    /// The handshake is over; whether the connection stays is not known yet.
+    fn shaken(&mut self, connection: ConnectionId) {
+        let Some(counted) = self.connections.get_mut(&connection) else { return };
+        let was_pending = std::mem::replace(&mut counted.pending, false);
+        if let Some(count) = self.counts.get_mut(&counted.address) {
+            count.pending = count.pending.saturating_sub(u32::from(was_pending));
+        }
+    }
+
     fn closed(&mut self, connection: ConnectionId) {
-        let Some(address) = self.addresses.remove(&connection) else { return };
+        self.shaken(connection);
+        let Some(Counted { address, .. }) = self.connections.remove(&connection) else { return };
         if let Some(count) = self.counts.get_mut(&address) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
+            count.all = count.all.saturating_sub(1);
+            if count.all == 0 {
                 self.counts.remove(&address);
             }
         }
@@ -104,11 +141,12 @@ impl NetworkBehaviour for Behaviour {
 
     fn handle_established_inbound_connection(
         &mut self,
-        _: ConnectionId,
+        connection: ConnectionId,
         _: PeerId,
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
+        self.shaken(connection);
         Ok(dummy::ConnectionHandler)
     }
 

@@ -1,6 +1,7 @@
 //! How bytes get from node to node: TCP with noise and yamux, QUIC, and libp2p's in-process memory transport.
 
 mod end;
+mod quic;
 mod yamux;
 
 use std::{
@@ -21,14 +22,11 @@ use libp2p::{
     identity::Keypair,
     metrics::BandwidthTransport,
     multiaddr::Protocol,
-    noise, quic, tcp,
+    noise, tcp,
 };
 use prometheus_client::registry::Registry;
 
 use crate::{StartError, limits::ConnectionLimits};
-
-/// Bytes that one QUIC stream may have received and not yet read. yamux starts at 256 KiB and finds its own.
-const QUIC_STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 
 /// How long a peer may take to read what is written before a connection is closed. One that does not read at all would
 /// else keep its place among the connections.
@@ -49,7 +47,7 @@ pub(crate) fn build(
         .multiplex(yamux.clone())
         .timeout(timeout);
     let memory = MemoryTransport::new().upgrade(Version::V1Lazy).authenticate(noise).multiplex(yamux).timeout(timeout);
-    let quic = quic::tokio::Transport::new(quic_config(keypair, limits, timeout));
+    let quic = quic::Transport::new(keypair, limits, timeout)?;
     let streams = OrTransport::new(tcp, memory).map(|either, _| match either {
         Either::Left((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
         Either::Right((peer, muxer)) => (peer, StreamMuxerBox::new(muxer)),
@@ -75,13 +73,4 @@ pub(crate) fn check_free(address: &Multiaddr) -> io::Result<()> {
         Some(Protocol::Tcp(port)) => TcpListener::bind((host, port)).map(drop),
         _ => Ok(()),
     }
-}
-
-fn quic_config(keypair: &Keypair, limits: &ConnectionLimits, timeout: Duration) -> quic::Config {
-    let mut config = quic::Config::new(keypair);
-    config.handshake_timeout = timeout;
-    config.max_concurrent_stream_limit = limits.streams;
-    config.max_stream_data = QUIC_STREAM_WINDOW.min(limits.receive_window);
-    config.max_connection_data = limits.receive_window;
-    config
 }

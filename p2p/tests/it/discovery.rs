@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::{AsyncReadExt, AsyncWriteExt};
 use lapis_p2p::{BanError, Config, Direction, GoneReason, KnownPeer, Offence, PeerState, Redial, Remembered, Walks};
 use lapis_protocol_spec::{Bytes32, GoodbyeReason};
 use libp2p::{Multiaddr, PeerId, identity::Keypair};
@@ -68,6 +69,45 @@ async fn who_knows_only_a_boot_node_finds_the_others_by_kademlia() {
         let info = node.info_when(boot.id(), |info| !info.protocols.is_empty()).await;
         assert!(info.protocols.iter().any(|name| name == protocol), "{:?}", info.protocols);
     }
+}
+
+/// Answers of Kademlia are the work of the loop that serves everybody.
+#[tokio::test]
+async fn who_asks_kademlia_without_an_end_loses_the_connection_and_pays() {
+    let mut node = Node::start(TCP).await;
+    let mut raw = crate::raw::Raw::start(Some(node.address())).await;
+    raw.shake_hands(node.id()).await;
+    node.ready().await;
+    let kad = libp2p::StreamProtocol::new("/lapis/07070707/kad/1");
+    let mut stream = within(raw.control.open_stream(node.id(), kad)).await.unwrap();
+    // A FIND_NODE: its length; field 1, the type, 4; field 2, the key, of 32 bytes.
+    let question = [&[36, 0x08, 4, 0x12, 32][..], &[9; 32]].concat();
+    let (mut answers, mut buffer) = (0, [0; 1024]);
+    within(async {
+        while stream.write_all(&question).await.is_ok() && stream.flush().await.is_ok() {
+            // An answer is not split: it is small, since the node knows nobody.
+            match stream.read(&mut buffer).await {
+                Ok(1..) => answers += 1,
+                Ok(0) | Err(_) => break,
+            }
+        }
+    })
+    .await;
+    assert!((200..400).contains(&answers), "{answers} answers");
+    assert_eq!(node.gone().await.0, raw.id);
+    let info = node.info_when(raw.id, |info| info.last_fault.is_some()).await;
+    assert_eq!(info.last_fault.unwrap().offence, Offence::TooManyStreams);
+}
+
+#[tokio::test]
+async fn one_dial_at_a_time_is_enough_to_find_peers() {
+    let boot = Node::start(MEMORY).await;
+    let node = seeker(MEMORY, 1, |config| {
+        config.limits.connections.pending_outbound = 1;
+        config.discovery.boot_nodes = vec![boot.address()];
+    })
+    .await;
+    acquainted(&node, &[boot.id()]).await;
 }
 
 #[tokio::test]

@@ -1,12 +1,15 @@
 //! Announcements.
 
-use lapis_p2p::{Acceptance, Announcement, AnnouncementId, Event, Quota};
-use lapis_protocol_spec::DecidedValue;
-use libp2p::PeerId;
+use futures::{AsyncWriteExt, StreamExt};
+use lapis_p2p::{Acceptance, Announcement, AnnouncementId, Event, Offence, Quota};
+use lapis_protocol_spec::{Bytes20, Bytes64, CommitSignature, DecidedValue};
+use libp2p::{PeerId, StreamProtocol};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use crate::{
-    harness::{MEMORY, Node, connect, eventually, genesis, within},
+    harness::{MEMORY, Node, TCP, connect, eventually, genesis, within},
     provider::decided,
+    raw::Raw,
 };
 
 impl Node {
@@ -106,4 +109,43 @@ async fn the_same_value_is_announced_once() {
 async fn a_node_alone_announces_to_nobody() {
     let node = Node::start(MEMORY).await;
     assert_eq!(within(node.handle.announce(&decided(1))).await.unwrap(), Announcement::NoPeers);
+}
+
+/// An announcement of some 80 kB that cannot be compressed, another one at each height.
+fn large(height: u64) -> DecidedValue {
+    let mut rng = StdRng::seed_from_u64(height);
+    let mut decided = decided(height);
+    let signatures = std::iter::repeat_with(|| CommitSignature {
+        address: Bytes20::default(),
+        signature: Bytes64::from(rng.random::<[u8; 64]>()),
+    });
+    decided.certificate.signatures = signatures.take(1000).collect::<Vec<_>>().try_into().unwrap();
+    decided
+}
+
+/// Announcements that wait for one who does not read are few, and it pays for it.
+#[tokio::test]
+async fn who_does_not_read_announcements_is_a_slow_reader() {
+    let mut node = Node::start(TCP).await;
+    let mut raw = Raw::start(None).await;
+    raw.answer_statuses(genesis());
+    let meshsub = StreamProtocol::new("/meshsub/1.1.0");
+    let mut unread = raw.control.accept(meshsub.clone()).unwrap();
+    within(node.handle.dial(raw.address.clone())).await.unwrap();
+    node.ready().await;
+    let mut stream = within(raw.control.open_stream(node.id(), meshsub)).await.unwrap();
+    // An RPC with one subscription: { subscribe: true, topic }, each behind its length.
+    let topic = b"/lapis/07070707/decided_value/ssz_snappy";
+    let length = u8::try_from(topic.len()).unwrap();
+    let mut rpc = vec![length + 6, 0x0a, length + 4, 0x08, 1, 0x12, length];
+    rpc.extend_from_slice(topic);
+    stream.write_all(&rpc).await.unwrap();
+    stream.flush().await.unwrap();
+    let _never_read = within(unread.next()).await.unwrap();
+    node.announce(&large(1)).await;
+    for height in 2..100 {
+        let _ = within(node.handle.announce(&large(height))).await;
+    }
+    let info = node.info_when(raw.id, |info| info.last_fault.is_some()).await;
+    assert_eq!(info.last_fault.unwrap().offence, Offence::SlowReader);
 }

@@ -92,6 +92,20 @@ async fn a_peer_without_a_status_is_left_after_a_while() {
     assert_eq!(info.last_fault.unwrap().offence, Offence::NoHandshake);
 }
 
+/// A server that has no room answers nothing. Who keeps it busy must not get it banned.
+#[tokio::test]
+async fn an_empty_answer_to_a_status_is_no_malice() {
+    let node = Node::start(TCP).await;
+    let mut raw = Raw::start(None).await;
+    let mut streams = raw.accept(Method::Status);
+    within(node.handle.dial(raw.address.clone())).await.unwrap();
+    let (_, mut stream) = within(streams.next()).await.unwrap();
+    read_request(&mut stream, Method::Status).await.unwrap();
+    futures::AsyncWriteExt::close(&mut stream).await.unwrap();
+    let info = node.info_when(raw.id, |info| info.last_fault.is_some()).await;
+    assert_eq!(info.last_fault.unwrap().offence, Offence::Truncated);
+}
+
 #[tokio::test]
 async fn news_of_a_status_reaches_every_peer() {
     let (mut a, mut b) = pair(MEMORY).await;

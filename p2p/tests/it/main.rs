@@ -14,6 +14,7 @@ mod hostile_server;
 mod limits;
 mod log;
 mod provider;
+mod quic;
 mod raw;
 mod service;
 mod sharing;

@@ -1,4 +1,4 @@
-//! A peer of plain libp2p: raw streams, no rules.
+//! A peer of plain libp2p: raw streams, no rules. Over QUIC it lets come whatever wants to.
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use lapis_protocol_spec::{
@@ -37,6 +37,10 @@ impl Raw {
             .with_tokio()
             .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
             .unwrap()
+            .with_quic_config(|mut quic| {
+                (quic.max_stream_data, quic.max_connection_data) = (1 << 30, 1 << 30);
+                quic
+            })
             .with_behaviour(|_| Behaviour::new())
             .unwrap()
             .with_swarm_config(|config| config.with_idle_connection_timeout(std::time::Duration::from_secs(600)))

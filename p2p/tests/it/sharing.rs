@@ -160,6 +160,34 @@ async fn places_near_the_head_are_kept_from_those_who_catch_up() {
     assert_eq!(all(&mut clients[2].request(server.id(), blobs(4000, 1)).await).await.unwrap().len(), 1);
 }
 
+/// A few peers with all the streams they may have, none of which they read, must neither keep others from becoming peers
+/// nor make them take this node for one that breaks connections.
+#[tokio::test]
+async fn who_takes_all_places_keeps_nobody_out_and_blames_nobody() {
+    let mut server = Node::with(MEMORY, genesis(), |config| {
+        config.limits.exchanges.inbound = 4;
+        config.limits.connections.total = 4;
+        config.limits.connections.inbound = 4;
+        config.limits.connections.outbound = 1;
+    })
+    .await;
+    let greedy = clients(&mut server, 2).await;
+    let mut unread = Vec::new();
+    for (client, start) in [(&greedy[0], 1000), (&greedy[0], 2000), (&greedy[1], 3000)] {
+        let mut exchange = client.request(server.id(), blobs(start, 128)).await;
+        within(exchange.next()).await.unwrap().unwrap();
+        unread.push(exchange);
+    }
+    let error = within(greedy[1].request(server.id(), blobs(4000, 1)).await.next()).await.unwrap_err();
+    assert_eq!(error.fault(), Fault::Busy, "{error}");
+    let newcomer = clients(&mut server, 1).await.remove(0);
+    assert_eq!(all(&mut newcomer.request(server.id(), blobs(1, 1)).await).await.unwrap().len(), 1);
+    drop(unread);
+    for (node, peer) in [(&newcomer, server.id()), (&greedy[1], server.id()), (&server, greedy[1].id())] {
+        assert!(node.info(peer).await.unwrap().last_fault.is_none());
+    }
+}
+
 async fn reset_while_it_waits(listen: &str) {
     let mut server = Node::with(listen, genesis(), |config| {
         // After the first item the next one is due in an hour and a half.

@@ -6,7 +6,7 @@ use lapis_node::{
     devnet::spec::DevnetParams,
     fetch::{Anchor, FetchError, Fetcher, Session},
 };
-use lapis_protocol_spec::{BlobSidecar, Bytes32, Height};
+use lapis_protocol_spec::{BlobSidecar, Bytes32, CertificateFault, Genesis, Height};
 use lapis_tests::{
     Fault, Home, PATIENCE, ScriptedPeer, Setup, TestChain, kzg,
     peer::fault::{BlobFault, Data, StreamFault, ValidatorSetFault, ValueFault},
@@ -36,6 +36,21 @@ async fn range(
 
 fn certified(chain: &TestChain, heights: std::ops::RangeInclusive<Height>) -> Vec<BlobSidecar> {
     heights.flat_map(|height| &chain.block(height).blobs).map(|blob| (**blob).clone()).collect()
+}
+
+/// Who names the validators may sign values as large as they like.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_blobs_than_the_chain_allows_are_not_fetched() {
+    let chain = Arc::clone(&CHAIN);
+    let node = Home::holding(&chain, chain.blocks()).start(Setup::default()).await;
+    let session = session(&chain, node.address()).await;
+    let genesis = Genesis { max_blobs_per_block: 1, ..chain.spec().genesis().clone() };
+    let mut fetcher = Fetcher::new(&session, &genesis, kzg());
+    let ended = fetcher.heights(1..=5, &mut |_| panic!("nothing is fetched")).await;
+    let fault = CertificateFault::TooManyBlobs { found: 2, limit: 1 };
+    assert!(matches!(&ended, Err(FetchError::Certificate { height: 1, fault: found }) if *found == fault), "{ended:?}");
+    session.close().await;
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

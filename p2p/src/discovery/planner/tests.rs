@@ -196,3 +196,20 @@ fn the_next_run_knows_whom_this_one_reached() {
     let actions = Place::default().tick(&mut next, now);
     assert_eq!(actions, [Action::Dial(Candidate { peer, addresses: vec![address(1)] })]);
 }
+
+/// Peers that are remembered for what they did wrong have no addresses, and may be many.
+#[test]
+fn bad_scores_of_strangers_take_no_place_from_peers_to_begin_with() {
+    let now = Instant::now();
+    let stranger = || KnownPeer {
+        peer: PeerId::random(),
+        addresses: Vec::new(),
+        seen: std::time::Duration::ZERO,
+        useful_bytes: 0,
+        score: -2.0,
+    };
+    let mut known: Vec<_> = (0..4096).map(|_| stranger()).collect();
+    known.push(KnownPeer { addresses: vec![address(1)], seen: Duration::from_secs(60), ..stranger() });
+    let planner = Planner::new(&Discovery { known, ..Discovery::default() }, -25.0, now, &mut rng());
+    assert_eq!(planner.candidates(), 1);
+}

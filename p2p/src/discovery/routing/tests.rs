@@ -87,3 +87,16 @@ fn what_waits_to_be_noted_is_bounded() {
     }
     assert!((20..=TOLD).contains(&routing.take_told().len()));
 }
+
+#[test]
+fn a_peer_that_tells_of_ever_new_addresses_has_but_the_last_ones() {
+    let (mut routing, peer) = (routing(Reach::Machine, &entries(3)), PeerId::random());
+    for round in 0..1000_u16 {
+        let address = |number| format!("/ip4/127.0.0.1/tcp/{}", 8 * round + number + 1).parse().unwrap();
+        let addresses: Vec<Multiaddr> = (0..8).map(address).collect();
+        routing.add(&peer, &addresses);
+        let kept = routing.addresses(&peer);
+        assert_eq!(kept.len(), addresses.len(), "after {round} rounds");
+        assert!(addresses.iter().all(|address| kept.contains(&address.clone().with_p2p(peer).unwrap())));
+    }
+}

@@ -12,7 +12,7 @@ use crate::{Quota, RateLimits, limiter::Limiter, metrics::Metrics};
 const METHOD: Method = Method::BlobsByRange;
 
 fn admissions(inbound: u32, percent: u8) -> Admissions {
-    Admissions::new(&ExchangeLimits { inbound, inbound_per_protocol: 2 }, percent)
+    Admissions::new(&ExchangeLimits { inbound, inbound_per_protocol: 2 }, percent, 160)
 }
 
 /// Admits at once or not at all.
@@ -51,6 +51,82 @@ async fn a_stream_beyond_its_peers_share_waits_and_few_of_a_peer_wait() {
     drop(held);
     assert!(entry.admit(peer, METHOD, Class::CatchUp, Duration::from_secs(60)).await.is_ok());
     assert_eq!(admissions.state(), (100, 75, 0));
+}
+
+const DATA: [Method; 6] = [
+    Method::DecidedValuesByRange,
+    Method::ValidatorSetByRoot,
+    Method::PayloadsByRange,
+    Method::PayloadsByRoot,
+    Method::BlobsByRange,
+    Method::BlobsByRoot,
+];
+
+/// Takes all that it can get.
+fn grab(admissions: &Admissions, peer: PeerId) -> Vec<Entry> {
+    let streams = DATA.into_iter().flat_map(|method| [method; 2]);
+    streams.filter_map(|method| admissions.enter(peer, method).ok()).collect()
+}
+
+/// As many as there can be connections take all that they can get, and read nothing.
+#[tokio::test]
+async fn however_many_grab_places_one_that_has_none_gets_one() {
+    let admissions = admissions(256, 25);
+    let mut held = Vec::new();
+    for others in 0..160 {
+        let newcomer = PeerId::random();
+        let places = grab(&admissions, newcomer);
+        assert!(!places.is_empty(), "{others} others have taken everything");
+        held.push(places);
+    }
+    let most = held.iter().map(Vec::len).max().unwrap();
+    assert_eq!(most, 12, "who comes first has what the protocol allows");
+    drop(held);
+    assert_eq!(admissions.state(), (256, 192, 0));
+}
+
+#[tokio::test]
+async fn a_peer_alone_has_what_the_protocol_allows_where_there_are_few_places() {
+    for total in [3, 4, 8] {
+        let admissions = admissions(total, 25);
+        let peer = PeerId::random();
+        let held = [admissions.enter(peer, METHOD), admissions.enter(peer, METHOD)];
+        assert!(held.iter().all(Result::is_ok), "{total} places");
+    }
+}
+
+/// Without statuses no peer is ready, and who cannot say goodbye is taken for lost.
+#[tokio::test]
+async fn what_keeps_a_peer_needs_no_place() {
+    let admissions = admissions(2, 25);
+    let _taken: Vec<_> = (0..2).map(|_| admissions.enter(PeerId::random(), METHOD).unwrap()).collect();
+    assert_eq!(admissions.enter(PeerId::random(), METHOD).unwrap_err(), Refusal::NoRoom);
+    let peer = PeerId::random();
+    let mut kept = Vec::new();
+    for method in [Method::Status, Method::Ping, Method::Goodbye] {
+        for _ in 0..2 {
+            kept.push(admissions.enter(peer, method).unwrap());
+        }
+    }
+    let waiting: Vec<_> = (0..2).map(|_| admissions.enter(peer, Method::Status).unwrap()).collect();
+    assert_eq!(admissions.enter(peer, Method::Status).unwrap_err(), Refusal::TooManyOfPeer, "though not without bound");
+    drop((kept, waiting));
+}
+
+#[tokio::test]
+async fn what_turns_out_to_be_old_takes_a_place_of_those_who_catch_up() {
+    let admissions = admissions(8, 25);
+    let new: Vec<_> = (0..7).map(|_| admit(&admissions, PeerId::random(), Class::NearHead).unwrap()).collect();
+    let old: Vec<_> = new.iter().map_while(|admission| admission.catch_up().ok()).collect();
+    assert_eq!(old.len(), 6);
+    let one = admit(&admissions, PeerId::random(), Class::NearHead).unwrap();
+    drop(old);
+    let mut held = one.catch_up().unwrap();
+    assert!(held.is_some());
+    held = None;
+    drop((new, one, held));
+    let old = admit(&admissions, PeerId::random(), Class::CatchUp).unwrap();
+    assert!(old.catch_up().unwrap().is_none(), "it has one already");
 }
 
 #[tokio::test]

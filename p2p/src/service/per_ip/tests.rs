@@ -16,6 +16,12 @@ fn open(behaviour: &mut Behaviour, number: usize, address: &str) -> bool {
     behaviour.handle_pending_inbound_connection(ConnectionId::new_unchecked(number), &local, &remote).is_ok()
 }
 
+/// Completes the handshake of connection `number`.
+fn establish(behaviour: &mut Behaviour, number: usize) {
+    let (connection, nowhere) = (ConnectionId::new_unchecked(number), Multiaddr::empty());
+    behaviour.handle_established_inbound_connection(connection, PeerId::random(), &nowhere, &nowhere).unwrap();
+}
+
 fn fail(behaviour: &mut Behaviour, number: usize) {
     behaviour.on_swarm_event(FromSwarm::ListenFailure(ListenFailure {
         local_addr: &Multiaddr::empty(),
@@ -64,7 +70,10 @@ fn nothing_is_kept_of_connections_that_are_gone() {
     let mut behaviour = behaviour(3, Loopback::Exempt);
     for number in 0..100_000 {
         let address = format!("/ip4/10.{}.{}.{}/tcp/1", number % 7, number % 11, number % 250);
-        open(&mut behaviour, number, &address);
+        let opened = open(&mut behaviour, number, &address);
+        if opened && number % 3 == 0 {
+            establish(&mut behaviour, number);
+        }
         if number >= 10 {
             fail(&mut behaviour, number - 10);
         }
@@ -72,5 +81,32 @@ fn nothing_is_kept_of_connections_that_are_gone() {
     for number in 99_990..100_000 {
         fail(&mut behaviour, number);
     }
-    assert!(behaviour.addresses.is_empty() && behaviour.counts.is_empty());
+    assert!(behaviour.connections.is_empty() && behaviour.counts.is_empty());
+}
+
+#[test]
+fn one_address_has_few_of_the_handshakes_under_way() {
+    let limits = ConnectionLimits { per_ip: 16, pending_inbound: 128, ..ConnectionLimits::default() };
+    let mut behaviour = Behaviour::new(&limits, Metrics::new(&mut Registry::default()));
+    let opened = |behaviour: &mut Behaviour, numbers: std::ops::Range<usize>| {
+        numbers.filter(|number| open(behaviour, *number, "/ip4/192.0.2.1/tcp/1000")).count()
+    };
+    assert_eq!(opened(&mut behaviour, 0..100), 4);
+    assert!(open(&mut behaviour, 100, "/ip4/192.0.2.2/tcp/1000"), "others are not kept out");
+    for number in 0..4 {
+        establish(&mut behaviour, number);
+    }
+    assert_eq!(opened(&mut behaviour, 200..300), 4, "who says something may open more");
+    for number in 200..204 {
+        fail(&mut behaviour, number);
+    }
+    assert_eq!(opened(&mut behaviour, 300..400), 4);
+    for round in 0..2 {
+        for number in (300 + 100 * round)..(304 + 100 * round) {
+            establish(&mut behaviour, number);
+        }
+        assert_eq!(opened(&mut behaviour, (400 + 100 * round)..(500 + 100 * round)), 4);
+    }
+    (500..504).for_each(|number| establish(&mut behaviour, number));
+    assert_eq!(opened(&mut behaviour, 600..700), 0, "sixteen in all");
 }

@@ -106,3 +106,15 @@ fn a_peer_is_ahead_if_it_claims_anything_more() {
     assert!(!is_ahead(&Status { earliest_blob_height: 0, ..ours }, &ours), "0 is none");
     assert!(is_ahead(&Status { earliest_blob_height: 7, ..ours }, &Status { earliest_blob_height: 0, ..ours }));
 }
+
+#[test]
+fn what_a_banned_peer_does_does_not_shorten_its_ban() {
+    let (mut table, now, peer) = (table(PeerId::random()), Instant::now(), PeerId::random());
+    assert!(table.ban(peer, now + 1000 * HOUR, now));
+    table.report(peer, Offence::InvalidData, now);
+    assert_eq!(table.remembered(now).1, [Ban { peer, left: 1000 * HOUR }]);
+    assert!(table.ban(peer, now + HOUR / 2, now), "who bans by hand may");
+    assert_eq!(table.remembered(now).1, [Ban { peer, left: HOUR / 2 }]);
+    table.report(peer, Offence::InvalidData, now);
+    assert_eq!(table.remembered(now).1, [Ban { peer, left: ScoreRules::default().ban_for }], "but it may grow");
+}
