@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod archiver;
+pub mod bench;
 pub mod chain;
 pub mod cli;
 pub mod config;
@@ -28,3 +29,4 @@ pub mod source;
 pub mod status;
 pub mod sync;
 pub mod telemetry;
+pub mod usage;

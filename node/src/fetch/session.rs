@@ -43,10 +43,22 @@ impl Session {
     /// # Errors
     /// [`FetchError`].
     pub async fn open(address: Multiaddr, genesis_id: Bytes32, limit: Duration) -> Result<Self, FetchError> {
+        Self::open_with(Config::default(), address, genesis_id, limit).await
+    }
+
+    /// As [`Session::open`], with another configuration of the network.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn open_with(
+        config: Config,
+        address: Multiaddr,
+        genesis_id: Bytes32,
+        limit: Duration,
+    ) -> Result<Self, FetchError> {
         let key = Keypair::generate_ed25519();
         let mut registry = Registry::default();
-        let (mut service, network, events) =
-            Service::new(Config::default(), &key, genesis_id, Arc::new(Nothing), &mut registry)?;
+        let (mut service, network, events) = Service::new(config, &key, genesis_id, Arc::new(Nothing), &mut registry)?;
         service.bind().await?;
         let stop = CancellationToken::new();
         let ended = stop.clone();
