@@ -1,4 +1,4 @@
-//! A process that catches up from an empty store, and counts what that takes.
+//! Catching up from an empty store, and counting what that takes.
 
 use std::{sync::Arc, time::Instant};
 
@@ -24,10 +24,9 @@ use crate::{
 const STORE: &str = "store.redb";
 const PEERS: &str = "peers.json";
 
-/// Does the job. The trusted setup is loaded before anything is counted.
-pub(super) async fn run(job: &SyncJob) -> Result<Outcome, BenchError> {
-    let genesis = genesis_file::load(&job.genesis)?;
-    let kzg = tokio::task::spawn_blocking(|| Kzg::mainnet().map(Arc::new)).await??;
+/// Does one job.
+pub(super) async fn run(job: &SyncJob, kzg: &Arc<Kzg>) -> Result<Outcome, BenchError> {
+    let (genesis, kzg) = (genesis_file::load(&job.genesis)?, Arc::clone(kzg));
     match job.way {
         Way::Lapis => with_node(job, genesis, kzg, Pacing::Adaptive).await,
         Way::FixedPacing => with_node(job, genesis, kzg, Pacing::Fixed).await,

@@ -15,10 +15,10 @@ use super::error::ProcessFault;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Job {
-    /// Answers with [`Serving`], and then each empty line with a [`Usage`].
+    /// Answers with [`Serving`], and then each [`UsageQuestion`] with a [`Usage`].
     Serve(ServeJob),
-    /// Answers with an [`Outcome`] and ends.
-    Sync(SyncJob),
+    /// Loads the trusted setup, and then answers each [`SyncJob`] with an [`Outcome`].
+    CatchUp,
 }
 
 /// Peers to be, all on one store.
@@ -65,6 +65,10 @@ pub(super) struct Serving {
     /// Plain libp2p, TCP and then QUIC.
     pub(super) plain: Vec<Multiaddr>,
 }
+
+/// Asks what a process has used so far.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct UsageQuestion;
 
 /// What a process has used so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,17 +128,18 @@ mod tests {
 
     #[test]
     fn jobs_and_answers_survive_the_pipe() {
-        let job = Job::Sync(SyncJob {
+        let job = SyncJob {
             dir: "/tmp/a b".into(),
             genesis: "/tmp/genesis.json".into(),
             way: Way::FixedPacing,
             peers: vec!["/ip4/127.0.0.1/tcp/1".parse().unwrap()],
             target: 7,
             time_box: Duration::from_millis(1500),
-        });
+        };
         let text = line(&job).unwrap();
         assert_eq!(text.matches('\n').count(), 1);
-        assert_eq!(serde_json::from_str::<Job>(&text).unwrap(), job);
+        assert_eq!(serde_json::from_str::<SyncJob>(&text).unwrap(), job);
+        assert_eq!(serde_json::from_str::<Job>(&line(&Job::CatchUp).unwrap()).unwrap(), Job::CatchUp);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Stdio, time::Duration};
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -49,10 +49,15 @@ impl Process {
         Ok(process)
     }
 
-    /// Asks for the next answer.
-    pub(super) async fn ask<T: DeserializeOwned>(&mut self) -> Result<T, BenchError> {
-        self.say("\n").await?;
-        self.answer(Duration::ZERO).await
+    /// Sends a question and reads the answer, which may take `work` beside what every process takes.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &mut self,
+        question: &impl Serialize,
+        work: Duration,
+    ) -> Result<T, BenchError> {
+        let role = self.role;
+        self.say(&line(question).map_err(|fault| BenchError::Process { role, fault })?).await?;
+        self.answer(work).await
     }
 
     /// The next answer, which may take `work` beside what every process takes.

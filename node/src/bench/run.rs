@@ -12,7 +12,7 @@ use super::{
     options::{BenchOptions, Part},
     relay::{Manner, Network, Profile, ROUND_TRIP_50_MS},
     report::{Baselines, Ceilings, Faults, Link, Report, Serving, Setting, Sync, over},
-    runs::{LINK_BYTES_PER_SECOND, PEERS, Place, Run, Runner, through, through_good},
+    runs::{Client, LINK_BYTES_PER_SECOND, PEERS, Place, Run, Runner, through, through_good},
     serving::{self, Served},
 };
 use crate::{devnet, genesis_file};
@@ -164,8 +164,8 @@ impl Bench<'_> {
         (self.tell)("sync on loopback");
         let extent = self.options.extent;
         let (one, four) = (self.runner.honest(1), self.runner.honest(PEERS));
-        let one = self.runner.median_sync(extent.syncs, Way::Lapis, &one, extent.time_box).await?;
-        let four = self.runner.median_sync(extent.syncs, Way::Lapis, &four, extent.time_box).await?;
+        let one = self.runner.median_sync(extent.syncs, Client::Fresh, &one, extent.time_box).await?;
+        let four = self.runner.median_sync(extent.syncs, Client::Fresh, &four, extent.time_box).await?;
         self.report.sync = sync_figures(&self.report.ceilings, &one, &four);
         Ok(())
     }
@@ -208,7 +208,7 @@ impl Bench<'_> {
             Some(network) => through_good(network, servers)?,
             None => servers,
         };
-        self.runner.sync(way, peers, self.options.extent.time_box).await
+        self.runner.sync(Client::Any, way, peers, self.options.extent.time_box).await
     }
 
     async fn link(&mut self) -> Result<(), BenchError> {
@@ -260,7 +260,7 @@ impl Bench<'_> {
         let manners = [Manner::Good; PEERS - 1].into_iter().chain([manner]);
         let peers = through(&network, servers.into_iter().zip(manners))?;
         let extent = self.options.extent;
-        let run = self.runner.median_sync(extent.syncs, Way::Lapis, &peers, extent.fault_box).await?;
+        let run = self.runner.median_sync(extent.syncs, Client::Any, &peers, extent.fault_box).await?;
         Ok(run.client.blobs_per_second())
     }
 }

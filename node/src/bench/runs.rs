@@ -13,7 +13,7 @@ use libp2p::{Multiaddr, multiaddr::Protocol};
 use super::{
     ceilings::median,
     error::BenchError,
-    job::{Job, Outcome, ServeJob, Serving, SyncJob, Usage, Way},
+    job::{Job, Outcome, ServeJob, Serving, SyncJob, Usage, UsageQuestion, Way},
     process::Process,
     relay::{Manner, Network},
 };
@@ -42,7 +42,18 @@ pub(super) struct Runner {
     heights: u64,
     server: Process,
     serving: Serving,
+    /// The process that has caught up before, if there is one.
+    client: Option<Process>,
     runs: u32,
+}
+
+/// Which process catches up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Client {
+    /// A new one, whose memory is of this run alone.
+    Fresh,
+    /// One that has caught up before, if there is one: loading the trusted setup takes a second.
+    Any,
 }
 
 /// Files and extent of a chain.
@@ -62,11 +73,19 @@ impl Runner {
         let job = Job::Serve(ServeJob { store, genesis: genesis.clone(), honest: PEERS, liars: 1 });
         let mut server = Process::start(&program, "serve", &job).await?;
         let serving = server.answer(Duration::ZERO).await?;
-        Ok(Self { program, dir, genesis, heights, server, serving, runs: 0 })
+        Ok(Self { program, dir, genesis, heights, server, serving, client: None, runs: 0 })
     }
 
-    pub(super) async fn stop(self) -> Result<(), BenchError> {
+    pub(super) async fn stop(mut self) -> Result<(), BenchError> {
+        self.drop_client().await?;
         self.server.stop().await
+    }
+
+    async fn drop_client(&mut self) -> Result<(), BenchError> {
+        match self.client.take() {
+            Some(client) => client.stop().await,
+            None => Ok(()),
+        }
     }
 
     /// TCP addresses of the first `count` honest peers.
@@ -93,39 +112,51 @@ impl Runner {
         }
     }
 
-    /// Catches up from an empty store in a process of its own, whose files are gone afterwards.
+    /// Catches up from an empty store, whose files are gone afterwards.
     pub(super) async fn sync(
         &mut self,
+        client: Client,
         way: Way,
         peers: Vec<Multiaddr>,
         time_box: Duration,
     ) -> Result<Run, BenchError> {
+        if client == Client::Fresh {
+            self.drop_client().await?;
+        }
+        let mut client = match self.client.take() {
+            Some(client) => client,
+            None => Process::start(&self.program, "catch up", &Job::CatchUp).await?,
+        };
         self.runs += 1;
         let dir = self.dir.join(format!("client-{}", self.runs));
         let fault = |source| BenchError::Dir { path: dir.clone(), source };
         fs::create_dir(&dir).map_err(fault)?;
         let (genesis, target) = (self.genesis.clone(), self.heights);
-        let job = Job::Sync(SyncJob { dir: dir.clone(), genesis, way, peers, target, time_box });
-        let before: Usage = self.server.ask().await?;
-        let mut client = Process::start(&self.program, "catch up", &job).await?;
-        let outcome = client.answer(time_box).await?;
-        let after: Usage = self.server.ask().await?;
-        client.stop().await?;
+        let job = SyncJob { dir: dir.clone(), genesis, way, peers, target, time_box };
+        let before = self.server_cpu().await?;
+        let outcome = client.ask(&job, time_box).await?;
+        let server_cpu = self.server_cpu().await?.saturating_sub(before);
+        self.client = Some(client);
         fs::remove_dir_all(&dir).map_err(fault)?;
-        Ok(Run { client: outcome, server_cpu: after.cpu.saturating_sub(before.cpu) })
+        Ok(Run { client: outcome, server_cpu })
     }
 
-    /// The one of several such syncs that has the median rate.
+    async fn server_cpu(&mut self) -> Result<Duration, BenchError> {
+        let usage: Usage = self.server.ask(&UsageQuestion, Duration::ZERO).await?;
+        Ok(usage.cpu)
+    }
+
+    /// The one of several syncs of Lapis that has the median rate.
     pub(super) async fn median_sync(
         &mut self,
         count: usize,
-        way: Way,
+        client: Client,
         peers: &[Multiaddr],
         time_box: Duration,
     ) -> Result<Run, BenchError> {
         let mut runs = Vec::new();
         for _ in 0..count.max(1) {
-            runs.push(self.sync(way, peers.to_vec(), time_box).await?);
+            runs.push(self.sync(client, Way::Lapis, peers.to_vec(), time_box).await?);
         }
         let rate = |run: &Run| run.client.blobs_per_second();
         let middle = median(runs.iter().map(rate)).unwrap_or(0.0);

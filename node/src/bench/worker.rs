@@ -1,13 +1,18 @@
-//! What a process of the bench does: one job, and nothing after its standard input has ended.
+//! What a process of the bench does: its job, and nothing after its standard input has ended.
 
-use std::io::{self, BufRead, Write};
+use std::{
+    io::{self, BufRead, Write},
+    sync::Arc,
+};
 
+use lapis_protocol_spec::Kzg;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::mpsc;
 
 use super::{
     client,
     error::{BenchError, ProcessFault},
-    job::{Job, Usage, line},
+    job::{Job, Usage, UsageQuestion, line},
     server::Server,
 };
 use crate::usage;
@@ -44,26 +49,42 @@ impl WorkerInput {
 /// # Errors
 /// [`BenchError`].
 pub async fn work(mut input: WorkerInput) -> Result<(), BenchError> {
-    let failed = |fault| BenchError::Process { role: "work", fault };
     let job = input.next().await.ok_or(failed(ProcessFault::Ended))?;
-    match serde_json::from_str(&job).map_err(|error| failed(error.into()))? {
+    match parse(&job)? {
         Job::Serve(job) => {
             let server = Server::start(&job).await?;
-            say(&server.serving).map_err(failed)?;
-            while input.next().await.is_some() {
-                say(&Usage { cpu: usage::process_cpu() }).map_err(failed)?;
+            say(&server.serving)?;
+            while let Some(question) = input.next().await {
+                let UsageQuestion = parse(&question)?;
+                say(&Usage { cpu: usage::process_cpu() })?;
             }
             Ok(())
         }
-        Job::Sync(job) => tokio::select! {
-            outcome = client::run(&job) => say(&outcome?).map_err(failed),
-            None = input.next() => Err(BenchError::Interrupted),
-        },
+        Job::CatchUp => {
+            let kzg = tokio::task::spawn_blocking(|| Kzg::mainnet().map(Arc::new)).await??;
+            while let Some(job) = input.next().await {
+                let job = parse(&job)?;
+                tokio::select! {
+                    outcome = client::run(&job, &kzg) => say(&outcome?)?,
+                    // One job at a time: there is nothing to read but the end.
+                    _ = input.next() => return Err(BenchError::Interrupted),
+                }
+            }
+            Ok(())
+        }
     }
 }
 
-fn say(answer: &impl serde::Serialize) -> Result<(), ProcessFault> {
+fn failed(fault: ProcessFault) -> BenchError {
+    BenchError::Process { role: "work", fault }
+}
+
+fn parse<T: DeserializeOwned>(line: &str) -> Result<T, BenchError> {
+    serde_json::from_str(line).map_err(|error| failed(error.into()))
+}
+
+fn say(answer: &impl Serialize) -> Result<(), BenchError> {
+    let line = line(answer).map_err(failed)?;
     let mut output = io::stdout().lock();
-    output.write_all(line(answer)?.as_bytes())?;
-    Ok(output.flush()?)
+    output.write_all(line.as_bytes()).and_then(|()| output.flush()).map_err(|error| failed(error.into()))
 }

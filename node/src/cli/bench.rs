@@ -1,6 +1,6 @@
 //! `lapis bench`, and the processes that it starts.
 
-use std::{env, num::NonZeroU64, path::PathBuf};
+use std::{env, num::NonZeroU64, path::PathBuf, time::Instant};
 
 use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
@@ -78,7 +78,8 @@ pub(super) fn run(args: BenchArgs) -> Result<(), CliError> {
     options.check().map_err(CliError::bad_input)?;
     telemetry::init(&quiet_log()?)?;
     with_runtime(|stop: CancellationToken| async move {
-        let tell = |what: &str| eprintln!("lapis bench: {what}");
+        let started = Instant::now();
+        let tell = |what: &str| eprintln!("lapis bench, {} s: {what}", started.elapsed().as_secs());
         let measured = stop.run_until_cancelled(bench::run(options, &tell)).await;
         let report = measured.unwrap_or(Err(BenchError::Interrupted)).map_err(bench_error)?;
         if json { print(&compact(&report)?) } else { print(&report.to_string()) }
