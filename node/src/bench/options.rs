@@ -38,6 +38,8 @@ pub struct Extent {
     pub window: Duration,
     /// Longest time of one sync; what was done by then counts.
     pub time_box: Duration,
+    /// Longest time of the sync whose share of a link is told: long enough that connecting is a small part of it.
+    pub link_box: Duration,
     /// Longest time of one sync that waits for a faulty peer.
     pub fault_box: Duration,
 }
@@ -49,6 +51,7 @@ impl Extent {
         windows: 1,
         window: Duration::from_millis(400),
         time_box: Duration::from_secs(4),
+        link_box: Duration::from_secs(8),
         fault_box: Duration::from_secs(8),
     };
     /// Figures that can be quoted.
@@ -57,6 +60,7 @@ impl Extent {
         windows: 5,
         window: Duration::from_millis(800),
         time_box: Duration::from_secs(30),
+        link_box: Duration::from_secs(30),
         fault_box: Duration::from_secs(60),
     };
 }

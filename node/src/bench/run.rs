@@ -197,18 +197,19 @@ impl Bench<'_> {
     }
 
     async fn rate(&mut self, way: Way, profile: Option<Profile>) -> Result<Option<f64>, BenchError> {
-        Ok(Some(self.over(way, profile).await?.client.blobs_per_second()))
+        let run = self.over(way, profile, self.options.extent.time_box).await?;
+        Ok(Some(run.client.blobs_per_second()))
     }
 
     /// A sync in this way, over loopback or over relays with this profile.
-    async fn over(&mut self, way: Way, profile: Option<Profile>) -> Result<Run, BenchError> {
+    async fn over(&mut self, way: Way, profile: Option<Profile>, time_box: Duration) -> Result<Run, BenchError> {
         let servers = self.runner.servers(way);
         let network = profile.map(Network::new);
         let peers = match &network {
             Some(network) => through_good(network, servers)?,
             None => servers,
         };
-        self.runner.sync(Client::Any, way, peers, self.options.extent.time_box).await
+        self.runner.sync(Client::Any, way, peers, time_box).await
     }
 
     async fn link(&mut self) -> Result<(), BenchError> {
@@ -217,9 +218,10 @@ impl Bench<'_> {
         }
         (self.tell)("Lapis and the baselines at 50 ms and 100 Mbit/s");
         let profile = Some(Profile { bytes_per_second: Some(LINK_BYTES_PER_SECOND), ..ROUND_TRIP_50_MS });
-        let lapis = self.over(Way::Lapis, profile).await?;
-        let whole = self.over(Way::WholeHeight, profile).await?;
-        let fixed = self.over(Way::FixedPacing, profile).await?;
+        let extent = self.options.extent;
+        let lapis = self.over(Way::Lapis, profile, extent.link_box).await?;
+        let whole = self.over(Way::WholeHeight, profile, extent.time_box).await?;
+        let fixed = self.over(Way::FixedPacing, profile, extent.time_box).await?;
         self.report.link = Link {
             link_sync_blobs_per_s: Some(lapis.client.blobs_per_second()),
             link_share: Some(link_share(&lapis)),

@@ -18,7 +18,7 @@ use crate::{
 /// Heights unless told otherwise.
 const HEIGHTS: NonZeroU64 = NonZeroU64::MIN.saturating_add(399);
 /// The same with `--quick`.
-const QUICK_HEIGHTS: NonZeroU64 = NonZeroU64::MIN.saturating_add(99);
+const QUICK_HEIGHTS: NonZeroU64 = NonZeroU64::MIN.saturating_add(149);
 
 /// `lapis bench`.
 #[derive(Clone, Debug, PartialEq, Eq, Args)]
@@ -29,7 +29,7 @@ pub struct BenchArgs {
     /// Measure for a minute at most (on two cores): fewer heights, one run of each kind, no faulty peers
     #[arg(long, env = "LAPIS_BENCH_QUICK")]
     pub quick: bool,
-    /// Heights of the chain that is synced [default: 400, with --quick 100]
+    /// Heights of the chain that is synced [default: 400, with --quick 150]
     #[arg(long, value_name = "N", env = "LAPIS_BENCH_HEIGHTS", value_parser = parse_heights)]
     pub heights: Option<NonZeroU64>,
     /// Blobs per height
@@ -119,7 +119,7 @@ mod tests {
     fn a_quick_bench_is_shorter_and_leaves_faulty_peers_out() {
         let (full, quick) = (options("lapis bench"), options("lapis bench --quick"));
         assert_eq!((full.heights.get(), full.blobs.get()), (400, 6));
-        assert_eq!(quick.heights.get(), 100);
+        assert_eq!(quick.heights.get(), 150);
         assert!(full.parts.contains(&Part::Faults) && !quick.parts.contains(&Part::Faults));
         assert_eq!((full.extent, quick.extent), (Extent::FULL, Extent::QUICK));
     }
