@@ -18,7 +18,7 @@ pub struct Report {
     pub serving: Serving,
     /// Sync on loopback.
     #[serde(flatten)]
-    pub sync: Sync,
+    pub sync: CatchUp,
     /// The baselines.
     #[serde(flatten)]
     pub baselines: Baselines,
@@ -83,7 +83,7 @@ pub struct Serving {
 
 /// Sync on loopback, client and server on the same processors.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Sync {
+pub struct CatchUp {
     /// From four peers.
     pub sync_blobs_per_s: Option<f64>,
     /// From one peer.
@@ -98,6 +98,9 @@ pub struct Sync {
     pub server_cpu_ms_per_blob: Option<f64>,
     /// Of the client, by that of KZG alone.
     pub client_cpu_over_kzg: Option<f64>,
+    /// Processor time of both by what all processors have in that time: what is missing to 1 was spent waiting, or went
+    /// to others.
+    pub cpu_use: Option<f64>,
     /// Most memory of the client, MiB.
     pub peak_rss_mib: Option<f64>,
     /// Bytes that came and were not stored, framing included.

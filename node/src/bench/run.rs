@@ -11,7 +11,7 @@ use super::{
     job::Way,
     options::{BenchOptions, Part},
     relay::{Manner, Network, Profile, ROUND_TRIP_50_MS},
-    report::{Baselines, Ceilings, Faults, Link, Report, Serving, Setting, Sync, over},
+    report::{Baselines, CatchUp, Ceilings, Faults, Link, Report, Serving, Setting, over},
     runs::{Client, LINK_BYTES_PER_SECOND, PEERS, Place, Run, Runner, through, through_good},
     serving::{self, Served},
 };
@@ -28,7 +28,7 @@ const SLOW: std::num::NonZeroU64 = match std::num::NonZeroU64::new(256 * 1024) {
 const DEAD_AFTER: u64 = 1024 * 1024;
 
 /// Told what is being measured.
-pub type Tell<'a> = &'a (dyn Fn(&str) + std::marker::Sync);
+pub type Tell<'a> = &'a (dyn Fn(&str) + Sync);
 
 /// Measures what `options` ask for. Cancel-safe: processes are killed and files removed when the call is dropped.
 ///
@@ -274,11 +274,11 @@ enum Honesty {
     Lying,
 }
 
-fn sync_figures(ceilings: &Ceilings, one: &Run, four: &Run) -> Sync {
+fn sync_figures(ceilings: &Ceilings, one: &Run, four: &Run) -> CatchUp {
     let (ceiling, client) = (ceilings.kzg_ceiling_blobs_per_s, &four.client);
     let (from_one, from_four) = (Some(one.client.blobs_per_second()), Some(client.blobs_per_second()));
     let client_cpu = client.cpu_ms_per_blob();
-    Sync {
+    CatchUp {
         sync_blobs_per_s: from_four,
         sync_one_peer_blobs_per_s: from_one,
         sync_over_kzg_ceiling: over(from_four, ceiling),
@@ -286,6 +286,7 @@ fn sync_figures(ceilings: &Ceilings, one: &Run, four: &Run) -> Sync {
         client_cpu_ms_per_blob: client_cpu,
         server_cpu_ms_per_blob: per_blob(four.server_cpu, client.blobs),
         client_cpu_over_kzg: over(client_cpu, ceilings.kzg_cpu_ms_per_blob),
+        cpu_use: Some((client.cpu + four.server_cpu).as_secs_f64() / (client.time.as_secs_f64() * threads() as f64)),
         peak_rss_mib: client.peak_resident.map(|bytes| bytes as f64 / MIB),
         wasted_bytes: Some(client.wasted() as f64),
         wasted_share: over(Some(client.wasted() as f64), Some(client.received as f64)),

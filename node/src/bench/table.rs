@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::report::{Baselines, Ceilings, Faults, Link, Report, Serving, Sync};
+use super::report::{Baselines, CatchUp, Ceilings, Faults, Link, Report, Serving};
 
 /// One line. What was not measured has no line.
 struct Row {
@@ -74,10 +74,11 @@ impl Serving {
     }
 }
 
-impl Sync {
+impl CatchUp {
     fn section(&self) -> Section {
         let wasted = self.wasted_bytes.map(|bytes| format!("{:.2} MiB", bytes / f64::from(1 << 20)));
         let peak = self.peak_rss_mib.map(|peak| format!("{peak:.0} MiB"));
+        let busy = self.cpu_use.map(|_| "time".to_owned());
         let disk = self.disk_over_data.map(|_| "disk".to_owned());
         Section {
             title: "sync on loopback, client and server on the same processors",
@@ -96,6 +97,7 @@ impl Sync {
                     "processor time, of KZG alone",
                 ),
                 row("server, a blob", ms(self.server_cpu_ms_per_blob), None, "processor time"),
+                row("processors", busy, self.cpu_use, "busy with client and server"),
                 row("client, memory", peak, None, "at its peak"),
                 row("wasted", wasted, self.wasted_share, "of what came, framing included"),
                 row("client's store", disk, self.disk_over_data, "of the data in it"),

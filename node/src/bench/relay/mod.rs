@@ -21,7 +21,7 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     task::JoinSet,
-    time::sleep_until,
+    time::{sleep, sleep_until},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -36,6 +36,8 @@ const SOCKET_BUFFER: u32 = 256 * 1024;
 const MAX_CONNECTIONS: usize = 16;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 16;
+/// Pause after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a peer behind a relay does to the bytes that it sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,11 +121,13 @@ impl Path {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
-                accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => {
-                    if let Ok((client, _)) = accepted {
+                accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => match accepted {
+                    Ok((client, _)) => {
                         connections.spawn(self.clone().carry(client));
                     }
-                }
+                    // Out of descriptors, say: no reason to ask again at once.
+                    Err(_) => sleep(ACCEPT_PAUSE).await,
+                },
                 // A connection that broke is closed on both sides: that is what the other side is to see.
                 Some(_) = connections.join_next() => {}
             }
