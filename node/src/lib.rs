@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod archiver;
+pub mod bench;
 pub mod chain;
 pub mod checkpoint;
 pub mod cli;
@@ -29,3 +30,4 @@ pub mod source;
 pub mod status;
 pub mod sync;
 pub mod telemetry;
+pub mod usage;

@@ -8,10 +8,12 @@ use lapis_protocol_spec::MAX_BLOBS_PER_BLOCK;
 use libp2p::{Multiaddr, PeerId};
 
 use super::{
+    bench::BenchArgs,
     fetch::FetchArgs,
     store_args::{DbCommand, ExportArgs, ImportArgs, VerifyArgs},
 };
 use crate::{
+    bench::WORKER_COMMAND,
     checkpoint::Checkpoint,
     config::{EngineKind, Origin},
     devnet::MAX_VALIDATORS,
@@ -39,6 +41,11 @@ pub struct Cli {
 pub enum Command {
     /// Run a whole network in this process: producers, a follower, and a node that joins late and catches up
     Devnet(DevnetArgs),
+    /// Measure what this machine can do, and how close a node comes to it
+    Bench(BenchArgs),
+    /// What `lapis bench` starts its processes with
+    #[command(name = WORKER_COMMAND, hide = true)]
+    BenchWorker,
     /// Make the directory of a new node
     Init(InitArgs),
     /// Run a node

@@ -8,8 +8,8 @@ use serde::Serialize;
 use tokio::runtime;
 
 use super::{
-    Cli, CliError, Command, CompletionsArgs, ConfigCommand, DbCommand, DirArgs, InitArgs, KeyCommand, db, export,
-    fetch, import, launch, peers, preflight, status, verify,
+    Cli, CliError, Command, CompletionsArgs, ConfigCommand, DbCommand, DirArgs, InitArgs, KeyCommand, bench, db,
+    export, fetch, import, launch, peers, preflight, status, verify,
 };
 use crate::{config::template, data_dir::DataDir};
 
@@ -20,6 +20,8 @@ use crate::{config::template, data_dir::DataDir};
 pub fn dispatch(cli: Cli, matches: &ArgMatches) -> Result<(), CliError> {
     match cli.command {
         Command::Devnet(args) => launch::devnet(args),
+        Command::Bench(args) => bench::run(args),
+        Command::BenchWorker => bench::worker(),
         Command::Init(args) => init(&args),
         Command::Run(args) => launch::run(&args, matches.subcommand_matches("run")),
         Command::Status(args) => ask_node(status::run(args)),

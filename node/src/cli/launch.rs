@@ -20,8 +20,8 @@ use crate::{
 
 /// How long the process waits for threads that are busy when everything else has ended.
 const LAST_THREADS: Duration = Duration::from_secs(5);
-/// What a devnet logs unless told otherwise: its progress is on the terminal.
-const DEVNET_FILTER: &str = "warn,libp2p_gossipsub=error,libp2p_kad=error";
+/// What is logged unless told otherwise where progress is on the terminal.
+const QUIET_FILTER: &str = "warn,libp2p_gossipsub=error,libp2p_kad=error";
 
 /// The nodes of a devnet did not end up where they should.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ pub(super) fn devnet(args: DevnetArgs) -> Result<(), CliError> {
         block_time: args.block_time,
         keep_running: args.keep_running,
     };
-    telemetry::init(&devnet_log()?)?;
+    telemetry::init(&quiet_log()?)?;
     let shown_already = options.keep_running;
     with_runtime(|stop| async move {
         let summary = devnet::run(options, stop).await.map_err(devnet_error)?;
@@ -94,12 +94,12 @@ pub(super) fn devnet(args: DevnetArgs) -> Result<(), CliError> {
     })
 }
 
-/// The log of a devnet: as the environment says, and quiet if it says nothing.
-fn devnet_log() -> Result<LogConfig, CliError> {
+/// The log of commands that show how it goes by themselves: as the environment says, and quiet if it says nothing.
+pub(super) fn quiet_log() -> Result<LogConfig, CliError> {
     let loaded = Layers::new().environment(env::vars_os())?.finish()?;
     let mut log = loaded.config.log.clone();
     if *loaded.origin("log", "filter") == Origin::Default {
-        DEVNET_FILTER.clone_into(&mut log.filter);
+        QUIET_FILTER.clone_into(&mut log.filter);
     }
     Ok(log)
 }

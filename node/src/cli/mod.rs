@@ -5,6 +5,7 @@
 
 mod args;
 mod ask;
+mod bench;
 mod db;
 mod dispatch;
 mod error;
@@ -32,6 +33,7 @@ pub use self::{
         BanArgs, Cli, Command, CompletionsArgs, ConfigCommand, DevnetArgs, DirArgs, InitArgs, KeyCommand, PeersArgs,
         PeersCommand, RunArgs, StatusArgs, UnbanArgs,
     },
+    bench::BenchArgs,
     dispatch::dispatch,
     error::{CliError, one_line},
     fetch::FetchArgs,

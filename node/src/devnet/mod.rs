@@ -20,7 +20,7 @@ pub mod vote;
 
 pub use self::{
     agreement::{Disagreement, compare},
-    ceiling::{Ceiling, measure},
+    ceiling::{Ceiling, measure, measure_on},
     error::DevnetError,
     network::MemberError,
     options::{DevnetOptions, MAX_VALIDATORS, OptionsFault},

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use lapis_p2p::{
-    Config, Discovery, Event, Events, Exchange, Handle, ItemSource, NoItems, PeerState, Provider, RequestError,
-    ServeError, Service,
+    Config, Event, Events, Exchange, Handle, ItemSource, NoItems, PeerState, Provider, RequestError, ServeError,
+    Service,
 };
 use lapis_protocol_spec::{Bytes32, GoodbyeReason, Item, Request, Status, ValidatorSet};
 use libp2p::{Multiaddr, PeerId, identity::Keypair};
@@ -43,11 +43,23 @@ impl Session {
     /// # Errors
     /// [`FetchError`].
     pub async fn open(address: Multiaddr, genesis_id: Bytes32, limit: Duration) -> Result<Self, FetchError> {
+        Self::open_with(Config::default(), address, genesis_id, limit).await
+    }
+
+    /// As [`Session::open`], with another configuration of the network.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn open_with(
+        mut config: Config,
+        address: Multiaddr,
+        genesis_id: Bytes32,
+        limit: Duration,
+    ) -> Result<Self, FetchError> {
         let key = Keypair::generate_ed25519();
         let mut registry = Registry::default();
         // One peer was named, and nobody else is dialed, whatever it tells.
-        let discovery = Discovery { target_peers: 0, ..Discovery::default() };
-        let config = Config { discovery, ..Config::default() };
+        config.discovery.target_peers = 0;
         let (mut service, network, events) = Service::new(config, &key, genesis_id, Arc::new(Nothing), &mut registry)?;
         service.bind().await?;
         let stop = CancellationToken::new();

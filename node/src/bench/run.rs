@@ -1,0 +1,304 @@
+//! The whole bench: data once, then part after part, one thing at a time.
+
+use std::{fs, io, path::PathBuf, sync::Arc, thread, time::Duration};
+
+use lapis_protocol_spec::{Genesis, Kzg};
+use tempfile::TempDir;
+
+use super::{
+    ceilings, chain,
+    error::BenchError,
+    job::Way,
+    options::{BenchOptions, Part},
+    relay::{Manner, Network, Profile, ROUND_TRIP_50_MS},
+    report::{Baselines, CatchUp, Ceilings, Faults, Link, Report, Serving, Setting, over},
+    runs::{Client, LINK_BYTES_PER_SECOND, PEERS, Place, Run, Runner, through, through_good},
+    serving::{self, Served},
+};
+use crate::{devnet, genesis_file};
+
+/// Bytes of a MiB.
+const MIB: f64 = 1024.0 * 1024.0;
+/// Bytes per second of a slow peer.
+const SLOW: std::num::NonZeroU64 = match std::num::NonZeroU64::new(256 * 1024) {
+    Some(rate) => rate,
+    None => std::num::NonZeroU64::MIN,
+};
+/// Bytes after which a dead peer falls silent.
+const DEAD_AFTER: u64 = 1024 * 1024;
+
+/// Told what is being measured.
+pub type Tell<'a> = &'a (dyn Fn(&str) + Sync);
+
+/// Measures what `options` ask for. Cancel-safe: processes are killed and files removed when the call is dropped.
+///
+/// # Errors
+/// [`BenchError`].
+pub async fn run(options: BenchOptions, tell: Tell<'_>) -> Result<Report, BenchError> {
+    options.check()?;
+    let dir = temporary(&options)?;
+    tell("making the chain, and measuring what the machine can do");
+    let place = place(&options, &dir);
+    let prepared = {
+        let (options, place) = (options.clone(), place.clone());
+        tokio::task::spawn_blocking(move || prepare(&options, &place)).await??
+    };
+    let runner = Runner::start(place).await?;
+    let report = Report { setting: setting(&options), ceilings: prepared.ceilings, ..Report::default() };
+    let mut bench = Bench { options: &options, tell, runner, report };
+    bench.streams(&prepared.genesis).await?;
+    bench.sync().await?;
+    bench.baselines().await?;
+    bench.link().await?;
+    bench.faults().await?;
+    bench.runner.stop().await?;
+    Ok(bench.report)
+}
+
+fn temporary(options: &BenchOptions) -> Result<TempDir, BenchError> {
+    let parent = options.dir.clone().unwrap_or_else(std::env::temp_dir);
+    let made = tempfile::Builder::new().prefix("lapis-bench-").tempdir_in(&parent);
+    made.map_err(|source| BenchError::Dir { path: parent, source })
+}
+
+fn place(options: &BenchOptions, dir: &TempDir) -> Place {
+    Place {
+        program: options.program.clone(),
+        dir: dir.path().to_owned(),
+        genesis: dir.path().join("genesis.json"),
+        store: dir.path().join("store.redb"),
+        heights: options.heights.get(),
+    }
+}
+
+fn setting(options: &BenchOptions) -> Setting {
+    Setting {
+        version: env!("CARGO_PKG_VERSION"),
+        threads: threads(),
+        heights: options.heights.get(),
+        blobs_per_height: options.blobs.get(),
+    }
+}
+
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// What there is before any process.
+struct Prepared {
+    genesis: Genesis,
+    ceilings: Ceilings,
+}
+
+/// Makes the data, and measures what needs no process.
+fn prepare(options: &BenchOptions, place: &Place) -> Result<Prepared, BenchError> {
+    let kzg = Arc::new(Kzg::mainnet()?);
+    let made = chain::make(&place.store, (options.heights, options.blobs), &kzg)?;
+    write_genesis(&place.genesis, &made.genesis)?;
+    let one = devnet::measure_on(1, &kzg, &made.sample);
+    let all = devnet::measure_on(threads(), &kzg, &made.sample);
+    let mut ceilings = Ceilings {
+        kzg_one_thread_blobs_per_s: one.map(|ceiling| ceiling.blobs_per_second),
+        kzg_ceiling_blobs_per_s: all.map(|ceiling| ceiling.blobs_per_second),
+        kzg_cpu_ms_per_blob: all.map(|ceiling| ceiling.cpu_per_blob.as_secs_f64() * 1000.0),
+        ..Ceilings::default()
+    };
+    if options.wants(Part::Ceilings) {
+        let bytes = ceilings::bytes(&made.sample, options.extent.window)?;
+        ceilings.sha256_mib_per_s = Some(bytes.hash / MIB);
+        ceilings.framing_encode_mib_per_s = Some(bytes.encode / MIB);
+        ceilings.framing_decode_mib_per_s = Some(bytes.decode / MIB);
+        ceilings.store_write_mib_per_s = Some(made.written_per_second / MIB);
+        ceilings.store_read_mib_per_s = Some(ceilings::store_read(&place.store, &made.genesis)? / MIB);
+    }
+    Ok(Prepared { genesis: made.genesis, ceilings })
+}
+
+fn write_genesis(path: &PathBuf, genesis: &Genesis) -> Result<(), BenchError> {
+    let fault = |source| BenchError::Dir { path: path.clone(), source };
+    let json = genesis_file::to_json(genesis).map_err(|error| fault(io::Error::other(error)))?;
+    fs::write(path, json).map_err(fault)
+}
+
+/// A bench under way.
+struct Bench<'a> {
+    options: &'a BenchOptions,
+    tell: Tell<'a>,
+    runner: Runner,
+    report: Report,
+}
+
+impl Bench<'_> {
+    async fn streams(&mut self, genesis: &Genesis) -> Result<(), BenchError> {
+        let wants = |part| self.options.wants(part);
+        let extent = &self.options.extent;
+        let [lapis, plain] = self.runner.for_reading().ok_or(BenchError::Nothing("reading"))?;
+        let ([lapis_tcp, lapis_quic], [plain_tcp, plain_quic]) = (lapis, plain);
+        if wants(Part::Ceilings) && !wants(Part::Serving) {
+            (self.tell)("plain streams");
+            self.report.ceilings.stream_tcp_mib_per_s = Some(serving::plain(&plain_tcp, extent).await? / MIB);
+            self.report.ceilings.stream_quic_mib_per_s = Some(serving::plain(&plain_quic, extent).await? / MIB);
+        }
+        if wants(Part::Serving) {
+            (self.tell)("serving beside plain streams");
+            let (heights, blobs) = (self.options.heights.get(), self.options.blobs.get());
+            let served = Served { genesis_id: genesis.id(), heights, blobs };
+            let tcp = serving::both(&lapis_tcp, &plain_tcp, served, extent).await?;
+            let quic = serving::both(&lapis_quic, &plain_quic, served, extent).await?;
+            self.report.ceilings.stream_tcp_mib_per_s = Some(tcp.plain / MIB);
+            self.report.ceilings.stream_quic_mib_per_s = Some(quic.plain / MIB);
+            self.report.serving = Serving {
+                serve_tcp_mib_per_s: Some(tcp.lapis / MIB),
+                serve_quic_mib_per_s: Some(quic.lapis / MIB),
+                serve_over_stream: Some(tcp.ratio),
+                serve_over_stream_quic: Some(quic.ratio),
+            };
+        }
+        Ok(())
+    }
+
+    async fn sync(&mut self) -> Result<(), BenchError> {
+        if !self.options.wants(Part::Sync) && !self.options.wants(Part::Baselines) {
+            return Ok(());
+        }
+        (self.tell)("sync on loopback");
+        let extent = self.options.extent;
+        let (one, four) = (self.runner.honest(1), self.runner.honest(PEERS));
+        let one = self.runner.median_sync(extent.syncs, Client::Fresh, &one, extent.time_box).await?;
+        let four = self.runner.median_sync(extent.syncs, Client::Fresh, &four, extent.time_box).await?;
+        self.report.sync = sync_figures(&self.report.ceilings, &one, &four);
+        Ok(())
+    }
+
+    async fn baselines(&mut self) -> Result<(), BenchError> {
+        if !self.options.wants(Part::Baselines) {
+            return Ok(());
+        }
+        (self.tell)("the baselines on loopback");
+        let lapis = self.report.sync.sync_blobs_per_s;
+        let whole = self.rate(Way::WholeHeight, None).await?;
+        let fixed = self.rate(Way::FixedPacing, None).await?;
+        (self.tell)("Lapis and the baselines at 50 ms");
+        let lapis_50 = self.rate(Way::Lapis, Some(ROUND_TRIP_50_MS)).await?;
+        let whole_50 = self.rate(Way::WholeHeight, Some(ROUND_TRIP_50_MS)).await?;
+        let fixed_50 = self.rate(Way::FixedPacing, Some(ROUND_TRIP_50_MS)).await?;
+        self.report.baselines = Baselines {
+            whole_height_blobs_per_s: whole,
+            fixed_pacing_blobs_per_s: fixed,
+            over_whole_height_on_loopback: over(lapis, whole),
+            over_fixed_pacing_on_loopback: over(lapis, fixed),
+            sync_50ms_blobs_per_s: lapis_50,
+            whole_height_50ms_blobs_per_s: whole_50,
+            fixed_pacing_50ms_blobs_per_s: fixed_50,
+            over_whole_height_baseline: over(lapis_50, whole_50),
+            over_fixed_pacing_baseline: over(lapis_50, fixed_50),
+        };
+        Ok(())
+    }
+
+    async fn rate(&mut self, way: Way, profile: Option<Profile>) -> Result<Option<f64>, BenchError> {
+        let run = self.over(way, profile, self.options.extent.time_box).await?;
+        Ok(Some(run.client.blobs_per_second()))
+    }
+
+    /// A sync in this way, over loopback or over relays with this profile.
+    async fn over(&mut self, way: Way, profile: Option<Profile>, time_box: Duration) -> Result<Run, BenchError> {
+        let servers = self.runner.servers(way);
+        let network = profile.map(Network::new);
+        let peers = match &network {
+            Some(network) => through_good(network, servers)?,
+            None => servers,
+        };
+        self.runner.sync(Client::Any, way, peers, time_box).await
+    }
+
+    async fn link(&mut self) -> Result<(), BenchError> {
+        if !self.options.wants(Part::Link) {
+            return Ok(());
+        }
+        (self.tell)("Lapis and the baselines at 50 ms and 100 Mbit/s");
+        let profile = Some(Profile { bytes_per_second: Some(LINK_BYTES_PER_SECOND), ..ROUND_TRIP_50_MS });
+        let extent = self.options.extent;
+        let lapis = self.over(Way::Lapis, profile, extent.link_box).await?;
+        let whole = self.over(Way::WholeHeight, profile, extent.time_box).await?;
+        let fixed = self.over(Way::FixedPacing, profile, extent.time_box).await?;
+        self.report.link = Link {
+            link_sync_blobs_per_s: Some(lapis.client.blobs_per_second()),
+            link_share: Some(link_share(&lapis)),
+            link_whole_height_blobs_per_s: Some(whole.client.blobs_per_second()),
+            link_whole_height_share: Some(link_share(&whole)),
+            link_fixed_pacing_blobs_per_s: Some(fixed.client.blobs_per_second()),
+            link_fixed_pacing_share: Some(link_share(&fixed)),
+        };
+        Ok(())
+    }
+
+    async fn faults(&mut self) -> Result<(), BenchError> {
+        if !self.options.wants(Part::Faults) {
+            return Ok(());
+        }
+        (self.tell)("four good peers at 50 ms");
+        let good = self.with_fourth(Manner::Good, Honesty::Honest).await?;
+        (self.tell)("three and a slow one");
+        let slow = self.with_fourth(Manner::Slow(SLOW), Honesty::Honest).await?;
+        (self.tell)("three and a dead one");
+        let dead = self.with_fourth(Manner::DeadAfter(DEAD_AFTER), Honesty::Honest).await?;
+        (self.tell)("three and a liar");
+        let lying = self.with_fourth(Manner::Good, Honesty::Lying).await?;
+        let loss = |rate: f64| over(Some(good), Some(rate)).map(|ratio| ratio - 1.0);
+        self.report.faults =
+            Faults { slow_peer_loss: loss(slow), dead_peer_loss: loss(dead), lying_peer_loss: loss(lying) };
+        Ok(())
+    }
+
+    /// Blobs per second from three good peers and one of another kind, at 50 ms.
+    async fn with_fourth(&mut self, manner: Manner, honesty: Honesty) -> Result<f64, BenchError> {
+        let network = Network::new(ROUND_TRIP_50_MS);
+        let mut servers = self.runner.honest(PEERS);
+        if honesty == Honesty::Lying {
+            servers.truncate(PEERS - 1);
+            servers.extend(self.runner.liar());
+        }
+        let manners = [Manner::Good; PEERS - 1].into_iter().chain([manner]);
+        let peers = through(&network, servers.into_iter().zip(manners))?;
+        let extent = self.options.extent;
+        let run = self.runner.median_sync(extent.syncs, Client::Any, &peers, extent.fault_box).await?;
+        Ok(run.client.blobs_per_second())
+    }
+}
+
+/// Whether a peer's proofs are right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Honesty {
+    Honest,
+    Lying,
+}
+
+fn sync_figures(ceilings: &Ceilings, one: &Run, four: &Run) -> CatchUp {
+    let (ceiling, client) = (ceilings.kzg_ceiling_blobs_per_s, &four.client);
+    let (from_one, from_four) = (Some(one.client.blobs_per_second()), Some(client.blobs_per_second()));
+    let client_cpu = client.cpu_ms_per_blob();
+    CatchUp {
+        sync_blobs_per_s: from_four,
+        sync_one_peer_blobs_per_s: from_one,
+        sync_over_kzg_ceiling: over(from_four, ceiling),
+        sync_one_peer_over_kzg_ceiling: over(from_one, ceiling),
+        client_cpu_ms_per_blob: client_cpu,
+        server_cpu_ms_per_blob: per_blob(four.server_cpu, client.blobs),
+        client_cpu_over_kzg: over(client_cpu, ceilings.kzg_cpu_ms_per_blob),
+        cpu_use: Some((client.cpu + four.server_cpu).as_secs_f64() / (client.time.as_secs_f64() * threads() as f64)),
+        peak_rss_mib: client.peak_resident.map(|bytes| bytes as f64 / MIB),
+        wasted_bytes: Some(client.wasted() as f64),
+        wasted_share: over(Some(client.wasted() as f64), Some(client.received as f64)),
+        disk_over_data: over(Some(client.disk as f64), Some(client.data as f64)),
+    }
+}
+
+fn per_blob(time: Duration, blobs: u64) -> Option<f64> {
+    (blobs > 0).then(|| time.as_secs_f64() * 1000.0 / blobs as f64)
+}
+
+fn link_share(run: &Run) -> f64 {
+    let carried = LINK_BYTES_PER_SECOND.get() as f64 * run.client.time.as_secs_f64();
+    run.client.data as f64 / carried.max(f64::MIN_POSITIVE)
+}
