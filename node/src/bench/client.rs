@@ -47,19 +47,26 @@ impl Count {
 
     fn end(&self, stats: &StoreStats, complete: bool, received: u64) -> Outcome {
         let (time, cpu) = (self.started.elapsed(), usage::process_cpu().saturating_sub(self.cpu));
-        let (tallies, blobs) = (stats.tallies, stats.tallies.blobs.held().count);
-        let sidecars = blobs.saturating_mul(BlobSidecar::BYTES as u64);
+        let data = data(stats);
         Outcome {
             time,
             cpu,
-            blobs,
+            blobs: stats.tallies.blobs.held().count,
             complete,
             peak_resident: usage::peak_resident_bytes(),
             received,
-            data: tallies.values_decided.bytes + tallies.payloads.held().bytes + sidecars,
+            data,
+            kept: data,
             disk: stats.allocated_bytes,
         }
     }
+}
+
+/// Bytes of what is in a store, as they go over the wire.
+fn data(stats: &StoreStats) -> u64 {
+    let tallies = &stats.tallies;
+    let sidecars = tallies.blobs.held().count.saturating_mul(BlobSidecar::BYTES as u64);
+    tallies.values_decided.bytes.saturating_add(tallies.payloads.held().bytes).saturating_add(sidecars)
 }
 
 /// A whole node with the default configuration, but that it is quiet and knows its peers.
@@ -86,14 +93,14 @@ async fn with_node(job: &SyncJob, genesis: Genesis, kzg: Arc<Kzg>, pacing: Pacin
     let handle = node.handle();
     let running = tokio::spawn(node.run());
     let reached = tokio::time::timeout(job.time_box, imported(&handle, job.target)).await;
-    let stats = handle.store.stats()?;
-    let mut outcome = count.end(&stats, reached.is_ok(), 0);
-    outcome.received = received(&handle).await;
+    let outcome = count.end(&handle.store.stats()?, reached.is_ok(), 0);
+    let received = received(&handle).await;
     stop.cancel();
+    let store = handle.store.clone();
     drop(handle);
-    // What it has acknowledged is counted; how it ends is the matter of other tests.
+    // How it ends is the matter of other tests. It stores what has come by then.
     let _ = running.await?;
-    Ok(outcome)
+    Ok(Outcome { received, kept: data(&store.stats()?), ..outcome })
 }
 
 async fn imported(handle: &NodeHandle, target: Height) {

@@ -93,6 +93,8 @@ pub(super) struct Outcome {
     pub(super) received: u64,
     /// Bytes of values, payloads and sidecars in the store.
     pub(super) data: u64,
+    /// The same when what had come by then was verified and stored as well.
+    pub(super) kept: u64,
     /// Bytes that the store takes on the disk.
     pub(super) disk: u64,
 }
@@ -107,9 +109,9 @@ impl Outcome {
         (self.blobs > 0).then(|| self.cpu.as_secs_f64() * 1000.0 / self.blobs as f64)
     }
 
-    /// Bytes that came and are not in the store, framing included.
+    /// Bytes that came and were not stored, framing included.
     pub(super) fn wasted(&self) -> u64 {
-        self.received.saturating_sub(self.data)
+        self.received.saturating_sub(self.kept)
     }
 }
 
@@ -151,13 +153,14 @@ mod tests {
             complete: true,
             peak_resident: None,
             received: 110,
-            data: 100,
+            data: 90,
+            kept: 100,
             disk: 101,
         };
         assert!((outcome.blobs_per_second() - 500.0).abs() < 1e-9);
         assert!((outcome.cpu_ms_per_blob().unwrap() - 3.0).abs() < 1e-9);
         assert_eq!(outcome.wasted(), 10);
-        assert_eq!(Outcome { data: 120, ..outcome }.wasted(), 0);
+        assert_eq!(Outcome { kept: 120, ..outcome }.wasted(), 0);
         assert_eq!(Outcome { blobs: 0, ..outcome }.cpu_ms_per_blob(), None);
     }
 }

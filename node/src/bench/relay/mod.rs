@@ -1,7 +1,7 @@
 //! A network with delay and rate inside the process: TCP relays between a client and its servers.
 //!
 //! What comes from one side is held for as long as the link takes and then given to the other: bytes, nothing is looked
-//! into. [`link`] decides when, the loops here only read, wait and write. All relays of a [`Network`] share one rate in
+//! into. `link` decides when, the loops here only read, wait and write. All relays of a [`Network`] share one rate in
 //! each direction, as the access link of the client would.
 
 mod link;
