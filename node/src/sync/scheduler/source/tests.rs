@@ -16,7 +16,8 @@ fn source() -> Source {
 fn exchange(source: &mut Source, outcome: Outcome, now: Instant) {
     source.started(METHOD, MIB);
     let arrived = if outcome == Outcome::Answered { MIB } else { 0 };
-    source.ended(METHOD, Delivery { outcome, asked: MIB, arrived, elapsed: Duration::from_millis(100) }, now);
+    let elapsed = Duration::from_millis(100);
+    source.ended(METHOD, Delivery { outcome, asked: MIB, unarrived: MIB, arrived, elapsed }, now);
 }
 
 #[test]
