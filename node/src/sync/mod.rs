@@ -14,6 +14,7 @@ mod driver;
 mod fetch;
 mod pipeline;
 pub mod scheduler;
+pub mod simulation;
 pub mod trace;
 
 pub use self::{
