@@ -256,7 +256,7 @@ impl Scheduler {
     pub fn faulty(&mut self, source: SourceId, item: Item, now: Instant) {
         self.stats.wasted_bytes += self.data.bytes_of(item);
         self.data.lost(item);
-        self.book.sent_garbage(source);
+        self.book.sent_garbage(source, now);
         self.book.lacks(source, item.height(), Outcome::Faulty, now);
     }
 

@@ -209,11 +209,12 @@ impl Scheduler {
         let id = self.book.choose(&wanted, now, rng)?;
         let source = self.book.source(id)?;
         let servable = |height: Height| self.book.may_serve(id, kind, height, now);
-        let fits = proposal.bytes <= source.room().max(least);
+        let room = self.book.trusted_with(source, least);
+        let fits = proposal.bytes <= room;
         if fits && proposal.items.iter().all(|item| servable(item.height())) {
             return Some((id, proposal));
         }
-        let mut smaller = self.propose(kind, height, source.room().max(least).min(proposal.bytes))?;
+        let mut smaller = self.propose(kind, height, room.min(proposal.bytes))?;
         smaller.keep_heights(servable);
         // Cutting may turn whole heights into single blobs, which is another method with permits of its own.
         (source.is_free(smaller.fetch.method(), now) && !smaller.items.is_empty()).then_some((id, smaller))

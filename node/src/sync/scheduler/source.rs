@@ -170,9 +170,9 @@ impl Source {
         self.in_flight_bytes
     }
 
-    /// Whether anything is known of how fast it is.
-    pub(super) fn is_known(&self) -> bool {
-        self.pace.is_known()
+    /// Whether anything is known of how fast it is now.
+    pub(super) fn is_known(&self, now: Instant) -> bool {
+        self.pace.is_known(now)
     }
 
     /// Its pace.
@@ -238,8 +238,8 @@ impl Source {
     }
 
     /// What it sent fails verification: it is as good as nothing.
-    pub(super) fn sent_garbage(&mut self) {
-        self.pace.delivered_nothing();
+    pub(super) fn sent_garbage(&mut self, now: Instant) {
+        self.pace.delivered_nothing(now);
     }
 
     /// An exchange ended.
@@ -261,7 +261,9 @@ impl Source {
             Outcome::Unsupported => {
                 self.unspoken.insert(method);
             }
-            Outcome::Unavailable | Outcome::Local => {}
+            // Whoever claims what it does not have must not look better than those who deliver.
+            Outcome::Unavailable => self.pace.delivered_nothing(now),
+            Outcome::Local => {}
         }
     }
 

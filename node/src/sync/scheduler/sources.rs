@@ -20,6 +20,7 @@ use rand::Rng;
 use super::{
     action::{Outcome, SourceId},
     claims::{Claims, Kind},
+    data::SIDECAR_BYTES,
     source::{Delivery, Pace, PeerCapacity, Source},
 };
 use crate::sync::archive::ArchiveId;
@@ -30,6 +31,8 @@ const EXPLORE_ONE_IN: u32 = 16;
 const MUCH_LONGER: f64 = 4.0;
 /// ...unless it takes no longer than this, in seconds.
 const SOON: f64 = 0.5;
+/// What somebody is asked for at first, where others could be asked.
+const FIRST_REQUEST_BYTES: u64 = 4 * SIDECAR_BYTES;
 /// Peers that went and are remembered, should they come back.
 const MAX_DEPARTED: usize = 256;
 
@@ -191,12 +194,27 @@ impl SourceBook {
                 candidates = self.among(wanted, now, |_, source| source.claims.may_have_parts(kind, height));
             }
         }
-        let (known, unknown): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|(_, source)| source.is_known());
+        let (known, unknown): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|(_, source)| source.is_known(now));
         let unknown = if self.may_explore(wanted, now) { unknown } else { Vec::new() };
-        if known.is_empty() || (!unknown.is_empty() && rng.random_ratio(1, EXPLORE_ONE_IN)) {
-            return two_choices(&unknown, wanted.bytes, rng);
+        if !known.is_empty() && !unknown.is_empty() && rng.random_ratio(1, EXPLORE_ONE_IN) {
+            return unknown.get(rng.random_range(0..unknown.len())).map(|(id, _)| *id);
         }
-        two_choices(&swift(known, wanted.bytes), wanted.bytes, rng)
+        let bound = self.longest(wanted, now);
+        let is_swift = |source: &Source| !source.pace().is_measured() || source.expected(wanted.bytes) <= bound;
+        let mut pool: Vec<_> = known.into_iter().filter(|(_, source)| is_swift(source)).collect();
+        if pool.is_empty() {
+            pool.extend(unknown.into_iter().filter(|(_, source)| is_swift(source)));
+        }
+        two_choices(&pool, wanted.bytes, rng)
+    }
+
+    /// How long whoever is drawn may be expected to take, in seconds. Speed varies over orders of magnitude, and of two
+    /// draws both may be slow: rather than to ask somebody who would take much longer than the best of those who are
+    /// able, it is waited for these to be free.
+    fn longest(&self, wanted: &Wanted, now: Instant) -> f64 {
+        let able = self.sources.values().filter(|source| source.is_able(wanted.kind, wanted.height, now));
+        let expected = able.filter(|source| source.pace().has_delivered()).map(|source| source.expected(wanted.bytes));
+        (expected.fold(f64::INFINITY, f64::min) * MUCH_LONGER).max(SOON)
     }
 
     fn among(
@@ -219,23 +237,33 @@ impl SourceBook {
 
     /// Whether somebody may be asked of whom nothing is known: without bound if nobody else is able to serve it.
     fn may_explore(&self, wanted: &Wanted, now: Instant) -> bool {
-        let unknown = self.sources.values().filter(|source| !source.is_known());
+        let unknown = self.sources.values().filter(|source| !source.is_known(now));
         let in_flight: u64 = unknown.map(Source::in_flight_bytes).sum();
-        in_flight.saturating_add(wanted.bytes) <= wanted.exploration_room
-            || !self.sources.values().any(|source| source.is_known() && source.is_able(wanted.kind, wanted.height, now))
+        let is_good = |source: &Source| source.is_known(now) && source.is_able(wanted.kind, wanted.height, now);
+        in_flight.saturating_add(wanted.bytes) <= wanted.exploration_room || !self.sources.values().any(is_good)
+    }
+
+    /// Bytes that `source` may be asked for at once, if it has room for `least`: little if it is still to show what it
+    /// can and others have.
+    pub(super) fn trusted_with(&self, source: &Source, least: u64) -> u64 {
+        let others_have = || self.sources.values().any(|other| other.pace().has_delivered());
+        if !source.pace().has_delivered() && others_have() {
+            return FIRST_REQUEST_BYTES;
+        }
+        source.room().max(least)
     }
 
     /// How long `id` may take for an item of `bytes` before it is late with it.
     pub(super) fn patience(&self, id: SourceId, bytes: u64) -> Duration {
         match self.sources.get(&id) {
-            Some(source) if source.is_known() => source.pace().patience(bytes, source.open()),
+            Some(source) if source.pace().has_delivered() => source.pace().patience(bytes, source.open()),
             Some(_) | None => self.usual_patience(bytes),
         }
     }
 
     /// What is usual among those that are known; of somebody unknown no more is to be expected.
     fn usual_patience(&self, bytes: u64) -> Duration {
-        let known = self.sources.values().filter(|source| source.is_known());
+        let known = self.sources.values().filter(|source| source.pace().has_delivered());
         let mut usual: Vec<Duration> = known.map(|source| source.pace().patience(bytes, source.open())).collect();
         usual.sort_unstable();
         let median = usual.get(usual.len() / 2).copied();
@@ -257,9 +285,9 @@ impl SourceBook {
     }
 
     /// What it sent fails verification.
-    pub(super) fn sent_garbage(&mut self, id: SourceId) {
+    pub(super) fn sent_garbage(&mut self, id: SourceId, now: Instant) {
         if let Some(source) = self.known_mut(id) {
-            source.sent_garbage();
+            source.sent_garbage(now);
         }
     }
 
@@ -322,21 +350,12 @@ pub(super) struct Arrival {
     pub(super) waited: Option<Duration>,
 }
 
-/// Without those that would take much longer than the best: speed varies over orders of magnitude, and of two draws both
-/// may be slow.
-fn swift(known: Vec<(SourceId, &Source)>, bytes: u64) -> Vec<(SourceId, &Source)> {
-    let expected = |source: &Source| source.expected(bytes);
-    let best = known.iter().map(|(_, source)| expected(source)).fold(f64::INFINITY, f64::min);
-    let bound = (best * MUCH_LONGER).max(SOON);
-    known.into_iter().filter(|(_, source)| expected(source) <= bound).collect()
-}
-
-fn two_choices(candidates: &[(SourceId, &Source)], bytes: u64, rng: &mut impl Rng) -> Option<SourceId> {
-    if candidates.is_empty() {
+fn two_choices(pool: &[(SourceId, &Source)], bytes: u64, rng: &mut impl Rng) -> Option<SourceId> {
+    if pool.is_empty() {
         return None;
     }
-    let first = candidates.get(rng.random_range(0..candidates.len()))?;
-    let second = candidates.get(rng.random_range(0..candidates.len()))?;
+    let first = pool.get(rng.random_range(0..pool.len()))?;
+    let second = pool.get(rng.random_range(0..pool.len()))?;
     let better = if first.1.expected(bytes) <= second.1.expected(bytes) { first } else { second };
     Some(better.0)
 }

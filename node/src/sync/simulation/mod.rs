@@ -31,8 +31,8 @@ use super::trace::TraceSink;
 
 /// Virtual time after which a run is given up.
 pub const LIMIT: Duration = Duration::from_secs(4 * 3600);
-/// Part of the heights after which the liars of a contest are known.
-const WARM_UP: f64 = 0.25;
+/// When so many percent of the bytes are stored the liars of a contest are known.
+const WARM_UP: usize = 25;
 /// How many times longer liars may make it take.
 pub const MOST_LOSS: f64 = 1.2;
 /// What a contest may take longer in any case: shorter differences are the ends of single answers.
@@ -87,7 +87,7 @@ pub fn check_contest(seed: u64, values: &mut Values) -> Result<f64, Violation> {
     let (with, without) = (run(&plan, values), run(&alone, values));
     check(&plan, &with)?;
     check(&alone, &without)?;
-    let (with, without) = (known(&plan, &with), known(&alone, &without));
+    let (with, without) = (known(&with), known(&without));
     let ratio = with.as_secs_f64() / without.as_secs_f64().max(f64::MIN_POSITIVE);
     if with > without.mul_f64(MOST_LOSS) + GRAIN {
         return Err(Violation::Liars { seed, with, without, ratio });
@@ -96,11 +96,8 @@ pub fn check_contest(seed: u64, values: &mut Values) -> Result<f64, Violation> {
 }
 
 /// From when the liars are known to the end.
-fn known(plan: &Plan, outcome: &Outcome) -> Duration {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a count")]
-    let first = (plan.chain.len() as f64 * WARM_UP) as usize;
-    let at = |height: usize| outcome.progress.get(height).copied().unwrap_or_default();
-    at(plan.chain.len()).saturating_sub(at(first))
+fn known(outcome: &Outcome) -> Duration {
+    outcome.time.saturating_sub(outcome.progress.get(WARM_UP).copied().unwrap_or_default())
 }
 
 #[cfg(test)]

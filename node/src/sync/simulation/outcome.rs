@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use lapis_protocol_spec::Height;
+
 use super::plan::Plan;
 use crate::sync::scheduler::{Blocked, SIDECAR_BYTES, Stats};
 
@@ -52,10 +54,10 @@ pub struct Outcome {
     pub finished: bool,
     /// When it ended.
     pub time: Duration,
-    /// By height, when it and all below it were there.
+    /// When so many percent of all bytes were stored, from 0 to 100.
     pub progress: Vec<Duration>,
-    /// The last of them that was reached.
-    pub reached: usize,
+    /// Heights that were imported.
+    pub reached: Height,
     /// What the scheduler said it was waiting for at the end.
     pub blocked: Option<Blocked>,
     /// What the scheduler counted.
@@ -74,8 +76,8 @@ pub enum Violation {
         seed: u64,
         /// When it was given up.
         time: Duration,
-        /// Heights that were there.
-        reached: usize,
+        /// Heights that were imported.
+        reached: Height,
         /// Heights that there are.
         head: u64,
         /// What the scheduler said it was waiting for.

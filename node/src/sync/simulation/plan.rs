@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lapis_protocol_spec::Height;
+use lapis_protocol_spec::{Height, PayloadEnvelope};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 use super::peer::{Conduct, Holds, PeerPlan, Presence};
@@ -164,7 +164,7 @@ impl Plan {
         let mut draw = Draw { rng: StdRng::seed_from_u64(seed) };
         let counts: [u64; 3] = [6, 9, 20];
         let blobs = counts.get(draw.rng.random_range(0..counts.len())).copied().unwrap_or(6);
-        let chain = vec![Block { blobs, payload_bytes: 50_000 }; 120];
+        let chain = vec![Block { blobs, payload_bytes: 50_000 }; 160];
         let honest = draw.rng.random_range(2..12) * 3;
         let liars = honest * 2 / 3;
         let mut peers: Vec<PeerPlan> = (0..honest).map(|index| draw.honest(index)).collect();
@@ -176,7 +176,9 @@ impl Plan {
             disk: 400 * MIB,
             import: Duration::from_millis(1),
         };
-        Self { seed, chain, config: SchedulerConfig::default(), machine, peers }
+        // Much less than the chain, so that the order matters.
+        let config = SchedulerConfig { max_buffered_bytes: 24 * MIB, ..SchedulerConfig::default() };
+        Self { seed, chain, config, machine, peers }
     }
 
     /// The same without liars.
@@ -189,6 +191,12 @@ impl Plan {
     /// The height of the chain.
     pub fn head(&self) -> Height {
         self.chain.len() as Height
+    }
+
+    /// Bytes of all payloads and blobs.
+    pub fn bytes(&self) -> u64 {
+        let payload = |block: &Block| block.payload_bytes + PayloadEnvelope::FIXED_BYTES as u64;
+        self.chain.iter().map(|block| payload(block) + block.blobs * SIDECAR_BYTES).sum()
     }
 
     /// What a height has; nothing where there is no such height.

@@ -135,8 +135,8 @@ impl<'a> World<'a> {
 
     /// Runs until all is imported, or until `limit`.
     pub(super) fn run(mut self, limit: Duration) -> Outcome {
-        let mut progress = vec![Duration::ZERO; self.plan.chain.len() + 1];
-        let mut reached = 0;
+        let mut progress = vec![Duration::ZERO; 101];
+        let whole: u64 = self.plan.bytes();
         while self.machine.imported < self.plan.head() && self.now < limit {
             let tick = self.now + Scheduler::TICK;
             match self.queue.next_by(tick) {
@@ -147,12 +147,11 @@ impl<'a> World<'a> {
                 None => self.now = tick,
             }
             self.advance();
-            let available = usize::try_from(self.machine.available()).unwrap_or(usize::MAX);
-            while reached < available
-                && let Some(time) = progress.get_mut(reached + 1)
-            {
-                *time = self.now;
-                reached += 1;
+            let percent = self.tally.stored_bytes.saturating_mul(100) / whole.max(1);
+            for part in progress.iter_mut().take(usize::try_from(percent).unwrap_or(0) + 1) {
+                if part.is_zero() {
+                    *part = self.now;
+                }
             }
         }
         self.tally.hash = self.log.hash();
@@ -161,7 +160,7 @@ impl<'a> World<'a> {
             finished: self.machine.imported == self.plan.head(),
             time: self.now,
             progress,
-            reached,
+            reached: self.machine.imported,
             blocked: self.scheduler.blocked().cloned(),
             stats: self.scheduler.stats(),
             tally: self.tally,
@@ -269,7 +268,8 @@ impl<'a> World<'a> {
     /// The peer begins to send the next piece, or has sent all.
     fn serve(&mut self, id: RequestId) {
         let Some(exchange) = self.exchanges.get(&id) else { return };
-        let (Some(planned), Some(peer)) = (self.plan.peers.get(exchange.peer), self.peers.get_mut(exchange.peer)) else {
+        let (Some(planned), Some(peer)) = (self.plan.peers.get(exchange.peer), self.peers.get_mut(exchange.peer))
+        else {
             return;
         };
         match exchange.script.front() {

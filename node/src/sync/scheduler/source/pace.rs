@@ -20,6 +20,8 @@ const SLOWER: f64 = 4.0;
 /// Rate and latency assumed of a source that has not delivered yet.
 const UNKNOWN_RATE: f64 = 1024.0 * 1024.0;
 const UNKNOWN_LATENCY: f64 = 0.25;
+/// What was measured longer ago is worth measuring again.
+const STALE: Duration = Duration::from_secs(60);
 /// Nobody is late before that: shorter gaps are what busy machines and lost packets make.
 const LEAST_WAIT: Duration = Duration::from_millis(250);
 /// Nor is anybody waited for longer, where it matters.
@@ -32,15 +34,27 @@ pub(in crate::sync::scheduler) struct Pace {
     rate: Option<f64>,
     /// Seconds to the first item, smoothed, and their deviation.
     latency: Option<(f64, f64)>,
+    /// When the rate was measured last.
+    measured: Option<Instant>,
     /// Since when bytes are counted; `None` before the first item of a stretch in which it is asked for anything.
     since: Option<Instant>,
     bytes: u64,
 }
 
 impl Pace {
-    /// Whether anything is known.
-    pub(super) fn is_known(&self) -> bool {
+    /// Whether a rate was measured, however long ago.
+    pub(in crate::sync::scheduler) fn is_measured(&self) -> bool {
         self.rate.is_some()
+    }
+
+    /// Whether one was measured lately.
+    pub(super) fn is_known(&self, now: Instant) -> bool {
+        self.measured.is_some_and(|at| now.saturating_duration_since(at) < STALE)
+    }
+
+    /// Whether anything has ever come.
+    pub(in crate::sync::scheduler) fn has_delivered(&self) -> bool {
+        self.latency.is_some()
     }
 
     /// The rate, in whole bytes.
@@ -94,23 +108,24 @@ impl Pace {
     pub(super) fn ended(&mut self, delivery: &Delivery, is_over: bool, now: Instant) {
         let span = self.since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
         if self.bytes > 0 && span > 0.0 {
-            self.sample(self.bytes as f64 / span);
+            self.sample(self.bytes as f64 / span, now);
         } else if delivery.arrived == 0 && matches!(delivery.outcome, Outcome::Broken | Outcome::Outrun) {
             // Silence is a measurement too: a source that never answers must not look better than one that does.
-            self.sample(0.0);
+            self.sample(0.0, now);
         } else if self.rate.is_none() && delivery.arrived > 0 && !delivery.elapsed.is_zero() {
-            self.sample(delivery.arrived as f64 / delivery.elapsed.as_secs_f64());
+            self.sample(delivery.arrived as f64 / delivery.elapsed.as_secs_f64(), now);
         }
         self.since = self.since.filter(|_| !is_over).map(|_| now);
         self.bytes = 0;
     }
 
-    /// What came was of no use.
-    pub(super) fn delivered_nothing(&mut self) {
-        self.sample(0.0);
+    /// What came was of no use, or nothing came of what was claimed.
+    pub(super) fn delivered_nothing(&mut self, now: Instant) {
+        self.sample(0.0, now);
     }
 
-    fn sample(&mut self, measured: f64) {
+    fn sample(&mut self, measured: f64, now: Instant) {
+        self.measured = Some(now);
         let rate = self.rate.unwrap_or(measured);
         self.rate = Some(rate + RATE_WEIGHT * (measured - rate));
     }
