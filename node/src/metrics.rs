@@ -19,7 +19,10 @@ use crate::{
     archiver::ArchiverMetrics,
     execution::PayloadStatus,
     status::{Stall, StallReason},
-    sync::{SyncView, scheduler::Mend},
+    sync::{
+        SyncView,
+        scheduler::{Mend, Stats},
+    },
 };
 
 /// A label with the kind of something.
@@ -190,6 +193,11 @@ pub struct SyncMetrics {
     archive_faults: Family<Kind, Counter>,
     stall: Family<Kind, Gauge>,
     failures: Counter,
+    without_progress: Gauge,
+    rotations: Counter,
+    hedges: Counter,
+    hedges_won: Counter,
+    wasted: Counter,
 }
 
 impl SyncMetrics {
@@ -205,6 +213,11 @@ impl SyncMetrics {
             archive_faults: Family::default(),
             stall: Family::default(),
             failures: Counter::default(),
+            without_progress: Gauge::default(),
+            rotations: Counter::default(),
+            hedges: Counter::default(),
+            hedges_won: Counter::default(),
+            wasted: Counter::default(),
         };
         registry.register("lapis_sync_target_height", "Height worked towards", metrics.target.clone());
         registry.register("lapis_sync_peers", "Peers that finished the handshake", metrics.peers.clone());
@@ -219,7 +232,39 @@ impl SyncMetrics {
         registry.register("lapis_sync_archive_faults", help, metrics.archive_faults.clone());
         registry.register("lapis_sync_stalled", "1 for the reason why nothing moves", metrics.stall.clone());
         registry.register("blob_engine_sync_failures", "Exchanges that a peer spoilt", metrics.failures.clone());
+        metrics.register_pace(registry);
         metrics
+    }
+
+    fn register_pace(&self, registry: &mut Registry) {
+        let help = "Time since anything was stored or decided while behind";
+        let without = self.without_progress.clone();
+        registry.register_with_unit("lapis_sync_without_progress", help, Unit::Seconds, without);
+        let help = "Times that other peers were asked for since nothing moved";
+        registry.register("lapis_sync_rotations", help, self.rotations.clone());
+        let help = "Second requests for what held up the order";
+        registry.register("lapis_sync_hedges", help, self.hedges.clone());
+        let help = "Second requests that were faster than the first";
+        registry.register("lapis_sync_hedges_won", help, self.hedges_won.clone());
+        let help = "Bytes of items that came twice or failed verification";
+        registry.register_with_unit("lapis_sync_wasted", help, Unit::Bytes, self.wasted.clone());
+    }
+
+    /// Other peers were asked for since nothing moved.
+    pub fn rotated(&self) {
+        self.rotations.inc();
+    }
+
+    /// Counts what the scheduler counted since `before`.
+    pub fn counted(&self, before: &Stats, now: &Stats) {
+        self.hedges.inc_by(now.hedges.saturating_sub(before.hedges));
+        self.hedges_won.inc_by(now.hedges_won.saturating_sub(before.hedges_won));
+        self.wasted.inc_by(now.wasted_bytes.saturating_sub(before.wasted_bytes));
+    }
+
+    /// Second requests since the start, and those that were faster than the first.
+    pub fn hedges(&self) -> (u64, u64) {
+        (self.hedges.get(), self.hedges_won.get())
     }
 
     /// A peer did something wrong.
@@ -259,6 +304,7 @@ impl SyncMetrics {
         self.archives.set(gauge(view.archives as u64));
         self.buffered.set(gauge(view.buffered_bytes));
         self.in_flight.set(gauge(view.in_flight as u64));
+        self.without_progress.set(gauge(view.seconds_without_progress));
     }
 
     /// Why nothing moves, if nothing does.

@@ -16,7 +16,7 @@ use crate::{
     object_archive::S3Options,
     prune::Retention,
     sync::{
-        PipelineConfig, SyncConfig,
+        PipelineConfig, SyncConfig, WatchdogConfig,
         scheduler::{Pacing, SchedulerConfig},
         trace::{TraceFile, TraceSink},
     },
@@ -110,7 +110,9 @@ pub(super) fn sync(config: &Config) -> SyncConfig {
     };
     let defaults = PipelineConfig::default();
     let threads = if config.verify.threads == 0 { defaults.threads } else { config.verify.threads };
-    SyncConfig { scheduler, pipeline: PipelineConfig { threads, max_batch: config.verify.batch.get(), ..defaults } }
+    let watchdog = WatchdogConfig { rotate_after: config.sync.rotate_after, stuck_after: config.sync.unready_after };
+    let pipeline = PipelineConfig { threads, max_batch: config.verify.batch.get(), ..defaults };
+    SyncConfig { scheduler, pipeline, watchdog }
 }
 
 /// The trace to record, if any.

@@ -18,6 +18,6 @@ pub mod simulation;
 pub mod trace;
 
 pub use self::{
-    driver::{SyncConfig, SyncEngine, SyncError, SyncParts, SyncView},
+    driver::{SyncConfig, SyncEngine, SyncError, SyncParts, SyncView, WatchdogConfig},
     pipeline::{PipelineConfig, StageFailure},
 };

@@ -25,7 +25,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::progress::SyncView;
+pub use self::progress::{SyncView, WatchdogConfig};
 use self::{
     announce::Judged,
     archives::Archives,
@@ -39,6 +39,7 @@ use super::{
     pipeline::{Pipeline, PipelineConfig, PipelineEvent, StageFailure},
     scheduler::{
         Action, Input, Mend, Missing, Outcome, PeerCapacity, Report, RequestId, Scheduler, SchedulerConfig, SourceId,
+        Stats,
     },
     trace::{Begin, RecordedScheduler, TraceSink},
 };
@@ -62,6 +63,8 @@ pub struct SyncConfig {
     pub scheduler: SchedulerConfig,
     /// Verification and writing.
     pub pipeline: PipelineConfig,
+    /// What is done when nothing moves.
+    pub watchdog: WatchdogConfig,
 }
 
 /// What the sync engine works with.
@@ -137,6 +140,8 @@ pub struct SyncEngine {
     progress: Progress,
     /// When people were last told what each peer delivers.
     capacities_told: Option<Instant>,
+    /// What the metrics were told.
+    counted: Stats,
 }
 
 impl SyncEngine {
@@ -171,8 +176,9 @@ impl SyncEngine {
             fetched: BTreeMap::new(),
             committing: None,
             unreadable_until: None,
-            progress: Progress::new(watermarks, Instant::now()),
+            progress: Progress::new(config.watchdog, watermarks, Instant::now()),
             capacities_told: None,
+            counted: Stats::default(),
             parts,
         }
     }
@@ -345,7 +351,18 @@ impl SyncEngine {
             self.start(action);
         }
         self.tell();
+        self.rotate().await;
         Ok(())
+    }
+
+    /// Asks for other peers when nothing moves with those that there are.
+    async fn rotate(&mut self) {
+        if self.progress.wants_rotation(Instant::now()) {
+            tracing::info!("no progress: looking for other peers");
+            self.parts.metrics.sync.rotated();
+            // If the network has stopped, so will this engine.
+            let _ = self.parts.network.rotate().await;
+        }
     }
 
     fn start(&mut self, action: Action) {

@@ -95,6 +95,18 @@ pub enum Blocked {
     ImporterBehind,
 }
 
+impl Blocked {
+    /// Whether it may end when other peers take the place of those that there are.
+    pub fn is_for_other_peers(&self) -> bool {
+        match self {
+            Self::NoPeers | Self::NobodyHas(_) | Self::PeersBusy(_) | Self::ArchivesBusy(_) | Self::StoreDamaged(_) => {
+                true
+            }
+            Self::BufferFull | Self::OwnTrouble | Self::ImporterBehind => false,
+        }
+    }
+}
+
 /// What the scheduler counted since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {

@@ -69,9 +69,16 @@ impl Why {
 
 #[derive(Clone, Copy, Debug)]
 struct Lack {
-    until: Instant,
+    /// `None` once it claims the height anew: it may be asked again, and its strikes are kept.
+    until: Option<Instant>,
     strikes: u32,
     why: Why,
+}
+
+impl Lack {
+    fn is_recent(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until > now)
+    }
 }
 
 /// One source as the scheduler sees it.
@@ -121,7 +128,8 @@ impl Source {
 
     /// Whether it claims `kind` at `height` and has not shown that it will not serve it.
     pub(super) fn is_promising(&self, kind: Kind, height: Height) -> bool {
-        let has_lacked = self.lacks.get(&height).is_some_and(|lack| lack.why >= Why::NotHeld);
+        let has_lacked = |lack: &Lack| lack.until.is_some() && lack.why >= Why::NotHeld;
+        let has_lacked = self.lacks.get(&height).is_some_and(has_lacked);
         self.claims.covers(kind, height) && !has_lacked && self.speaks(kind)
     }
 
@@ -132,12 +140,12 @@ impl Source {
 
     /// Whether it has just failed to deliver something of `height`.
     pub(super) fn lacked_lately(&self, height: Height, now: Instant) -> bool {
-        self.lacks.get(&height).is_some_and(|lack| lack.until > now)
+        self.lacks.get(&height).is_some_and(|lack| lack.is_recent(now))
     }
 
     /// Whether it has failed to deliver something of `height`, however long ago, and nothing has changed since.
     pub(super) fn has_lacked(&self, height: Height) -> bool {
-        self.lacks.contains_key(&height)
+        self.lacks.get(&height).is_some_and(|lack| lack.until.is_some())
     }
 
     /// Whether it makes sense to ask this source for `kind` at `height` now.
@@ -198,9 +206,9 @@ impl Source {
         let why = known.map_or(why, |lack| lack.why.max(why));
         let doubled = FIRST_LACK.saturating_mul(1 << strikes.min(10)).min(LONGEST_LACK);
         let wait = if why == Why::Faulty { FAULT_EXCLUSION } else { doubled };
-        self.lacks.insert(height, Lack { until: now + wait, strikes, why });
+        self.lacks.insert(height, Lack { until: Some(now + wait), strikes, why });
         if self.lacks.len() > MAX_LACKS {
-            self.lacks.retain(|_, lack| lack.until > now);
+            self.lacks.retain(|_, lack| lack.is_recent(now));
         }
         while self.lacks.len() > MAX_LACKS {
             let Some((&soonest, _)) = self.lacks.iter().min_by_key(|(_, lack)| lack.until) else { return };
@@ -283,10 +291,12 @@ impl Source {
     /// Takes newer claims. What it lacked may have changed with them; whoever claims and lacks the same again and again
     /// is not believed sooner for saying it once more.
     pub(super) fn update(&mut self, claims: Claims) {
-        self.lacks.retain(|height, lack| {
-            let stays = lack.why == Why::Faulty || lack.strikes >= BELIEVED_STRIKES;
-            stays || !claims.is_news(&self.claims, *height)
-        });
+        for (height, lack) in &mut self.lacks {
+            let is_believed = lack.why != Why::Faulty && lack.strikes < BELIEVED_STRIKES;
+            if is_believed && claims.is_news(&self.claims, *height) {
+                lack.until = None;
+            }
+        }
         self.claims = claims;
     }
 
