@@ -212,8 +212,11 @@ impl SourceBook {
     /// draws both may be slow: rather than to ask somebody who would take much longer than the best of those who are
     /// able, it is waited for these to be free.
     fn longest(&self, wanted: &Wanted, now: Instant) -> f64 {
-        let able = self.sources.values().filter(|source| source.is_able(wanted.kind, wanted.height, now));
-        let expected = able.filter(|source| source.pace().has_delivered()).map(|source| source.expected(wanted.bytes));
+        let is_able =
+            |source: &Source| source.is_able(wanted.kind, wanted.height, now) && source.pace().has_delivered();
+        // Whoever is late with it is no reason to wait.
+        let others = self.sources.iter().filter(|(id, _)| wanted.except != Some(**id)).map(|(_, source)| source);
+        let expected = others.filter(|source| is_able(source)).map(|source| source.expected(wanted.bytes));
         (expected.fold(f64::INFINITY, f64::min) * MUCH_LONGER).max(SOON)
     }
 

@@ -9,7 +9,7 @@ use crate::sync::scheduler::{Blocked, SIDECAR_BYTES, Stats};
 
 /// Bytes that a peer that sends garbage may send before it is found out: what it is asked for at a time, of what it
 /// could send at most while its first item is verified.
-const FOUND_OUT_AFTER: u64 = 4 * 1024 * 1024;
+const FOUND_OUT_AFTER: u64 = 2 * 1024 * 1024;
 
 /// What was counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -139,7 +139,7 @@ pub enum Violation {
 pub fn waste_bound(plan: &Plan, outcome: &Outcome) -> u64 {
     let count = |of: fn(&super::peer::PeerPlan) -> bool| plan.peers.iter().filter(|peer| of(peer)).count() as u64;
     let garbage = count(|peer| peer.conduct.sends_garbage()) * FOUND_OUT_AFTER.min(plan.config.max_buffered_bytes);
-    let hedges = plan.config.hedge_bytes + outcome.tally.stored_bytes / 8;
+    let hedges = plan.config.hedge_bytes + outcome.tally.stored_bytes / 16;
     hedges + garbage + plan.peers.len() as u64 * SIDECAR_BYTES
 }
 

@@ -1,7 +1,7 @@
 //! The simulation itself: one node's scheduler among planned peers, event by event.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -71,6 +71,8 @@ pub(super) struct World<'a> {
     peers: Vec<Peer>,
     places: HashMap<PeerId, usize>,
     exchanges: BTreeMap<RequestId, Exchange>,
+    /// Those that the scheduler gave up: what is on the way of them comes in vain.
+    given_up: HashSet<RequestId>,
     rng: StdRng,
     /// When the node's line has taken what was sent to it.
     line_free: Duration,
@@ -111,6 +113,7 @@ impl<'a> World<'a> {
             peers,
             places,
             exchanges: BTreeMap::new(),
+            given_up: HashSet::new(),
             rng: StdRng::seed_from_u64(plan.seed ^ u64::MAX),
             line_free: Duration::ZERO,
             tally: Tally::default(),
@@ -229,7 +232,8 @@ impl<'a> World<'a> {
 
     fn follow(&mut self, decisions: Decisions) {
         for id in decisions.cancel {
-            self.log.event(self.now, id, "cancel", || String::new());
+            self.log.event(self.now, id, "cancel", String::new);
+            self.given_up.insert(id);
             self.close(id, ExchangeOutcome::Local, None);
         }
         for action in decisions.ask {
@@ -297,11 +301,15 @@ impl<'a> World<'a> {
 
     fn arrived(&mut self, id: RequestId, piece: Piece) {
         let bytes = piece_bytes(self.plan, piece);
-        self.tally.received_bytes += bytes;
         let Some(exchange) = self.exchanges.get_mut(&id) else {
-            self.tally.cut_bytes += bytes;
+            // What a peer had on the way when it went does not come.
+            if self.given_up.contains(&id) {
+                self.tally.received_bytes += bytes;
+                self.tally.cut_bytes += bytes;
+            }
             return;
         };
+        self.tally.received_bytes += bytes;
         exchange.report.bytes += bytes;
         let item = match piece {
             Piece::Value(is_good) => {

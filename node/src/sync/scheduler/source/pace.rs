@@ -13,6 +13,8 @@ const RATE_WEIGHT: f64 = 0.3;
 /// Weight of the newest measurement in the latency, and in its deviation (RFC 6298, section 2).
 const LATENCY_WEIGHT: f64 = 0.125;
 const DEVIATION_WEIGHT: f64 = 0.25;
+/// Fewer bytes say nothing of a rate: what takes time is the way.
+const LEAST_SAMPLE: u64 = 64 * 1024;
 /// How many deviations from its latency a source is allowed before it is late (the same).
 const DEVIATIONS: f64 = 4.0;
 /// How many times longer than expected the bytes of an item may take.
@@ -107,12 +109,12 @@ impl Pace {
     /// An exchange ended, the last one that was open if `is_over`.
     pub(super) fn ended(&mut self, delivery: &Delivery, is_over: bool, now: Instant) {
         let span = self.since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
-        if self.bytes > 0 && span > 0.0 {
+        if self.bytes >= LEAST_SAMPLE && span > 0.0 {
             self.sample(self.bytes as f64 / span, now);
         } else if delivery.arrived == 0 && matches!(delivery.outcome, Outcome::Broken | Outcome::Outrun) {
             // Silence is a measurement too: a source that never answers must not look better than one that does.
             self.sample(0.0, now);
-        } else if self.rate.is_none() && delivery.arrived > 0 && !delivery.elapsed.is_zero() {
+        } else if self.rate.is_none() && delivery.arrived >= LEAST_SAMPLE && !delivery.elapsed.is_zero() {
             self.sample(delivery.arrived as f64 / delivery.elapsed.as_secs_f64(), now);
         }
         self.since = self.since.filter(|_| !is_over).map(|_| now);
@@ -164,6 +166,15 @@ mod tests {
         assert_eq!(far.bytes_per_second(), Some(50 * MIB));
         assert!(near.expected(MIB / 8) < far.expected(MIB / 8), "a blob is here sooner from the near one");
         assert!(near.expected(32 * MIB) > far.expected(32 * MIB), "much data from the fast one");
+    }
+
+    #[test]
+    fn small_items_say_nothing_of_the_rate() {
+        let mut pace = Pace::default();
+        let (start, elapsed) = (Instant::now(), Duration::from_millis(50));
+        pace.received(500, Some(elapsed), start + elapsed);
+        pace.ended(&ended(Outcome::Answered, 500, elapsed), true, start + elapsed);
+        assert_eq!((pace.bytes_per_second(), pace.has_delivered()), (None, true));
     }
 
     #[test]

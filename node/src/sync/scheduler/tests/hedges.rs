@@ -118,6 +118,27 @@ fn both_answer_and_the_second_is_dropped_without_blame() {
 }
 
 #[test]
+fn the_second_may_be_much_slower_than_the_first_one_was() {
+    let mut bench = Bench::new(SchedulerConfig { follow: false, ..SchedulerConfig::default() }, 1000);
+    let (fast, slow) = (PeerId::random(), PeerId::random());
+    // What the slow one has shown is one blob in four seconds.
+    bench.scheduler.peer_status(slow, status(1000));
+    bench.scheduler.load(vec![Missing { payload: false, ..missing(1, 1) }], 1);
+    let shown = bench.poll().remove(0);
+    bench.now += Duration::from_secs(4);
+    bench.finish(&shown, Outcome::Answered, &items(&shown));
+    bench.scheduler.stored(Item::Blob(1, 0));
+    bench.scheduler.peer_gone(slow);
+    bench.scheduler.peer_status(fast, status(1000));
+    warm(&mut bench, 2);
+    bench.scheduler.load(vec![Missing { payload: false, ..missing(3, 4) }], 3);
+    let first = bench.poll().remove(0);
+    bench.scheduler.peer_status(slow, status(1000));
+    let (_, hedge) = wait(&mut bench).unwrap();
+    assert_eq!((hedge.source, items(&hedge)), (slow.into(), items(&first)));
+}
+
+#[test]
 fn only_the_lowest_height_is_worth_it() {
     let Late { mut bench, .. } = late(SchedulerConfig::default(), 1);
     bench.scheduler.load(vec![Missing { payload: false, ..missing(101, 1) }], 101);
