@@ -16,6 +16,7 @@ use super::{
     config::Report,
     data::Proposal,
     plan::LEAST_REQUEST_BYTES,
+    source::LEAST_WAIT,
     sources::Wanted,
     values,
 };
@@ -118,7 +119,8 @@ impl Scheduler {
     fn late(&mut self, id: RequestId, bytes: u64, now: Instant) -> Option<SourceId> {
         let flight = self.flights.get(&id)?;
         let waited = now.saturating_duration_since(flight.last_progress);
-        if flight.cancelled.is_some() || waited < self.book.patience(flight.source, bytes) {
+        let is_early = || waited < LEAST_WAIT || waited < self.book.patience(flight.source, bytes);
+        if flight.cancelled.is_some() || is_early() {
             return None;
         }
         if flight.hedge.is_some() {

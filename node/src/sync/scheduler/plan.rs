@@ -209,7 +209,7 @@ impl Scheduler {
         let id = self.book.choose(&wanted, now, rng)?;
         let source = self.book.source(id)?;
         let servable = |height: Height| self.book.may_serve(id, kind, height, now);
-        let room = self.book.trusted_with(source, least);
+        let room = source.trusted_with(least);
         let fits = proposal.bytes <= room;
         if fits && proposal.items.iter().all(|item| servable(item.height())) {
             return Some((id, proposal));

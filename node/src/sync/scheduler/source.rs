@@ -14,13 +14,16 @@ use std::{
 use lapis_protocol_spec::{Height, MAX_CONCURRENT_REQUESTS, Method};
 use libp2p::PeerId;
 
-pub(super) use self::pace::Pace;
+pub(super) use self::pace::{LEAST_WAIT, Pace};
 use super::{
     action::Outcome,
     claims::{Claims, Kind},
+    data::SIDECAR_BYTES,
 };
 
-/// Bytes in flight that an unknown source is trusted to deliver.
+/// Bytes in flight to a source that is still to show how fast it is: of the slowest, what takes seconds.
+const FIRST_WINDOW: u64 = 4 * SIDECAR_BYTES;
+/// Bytes in flight to one that has just shown it.
 const INITIAL_WINDOW: u64 = 2 * 1024 * 1024;
 /// A window never falls below one item.
 const MIN_WINDOW: u64 = 256 * 1024;
@@ -166,7 +169,13 @@ impl Source {
 
     /// Bytes that may be asked for in addition to those in flight. An idle source may always be asked for one item.
     pub(super) fn room(&self) -> u64 {
-        if self.is_idle() { self.window } else { self.window.saturating_sub(self.in_flight_bytes) }
+        let window = if self.pace.is_measured() { self.window } else { FIRST_WINDOW };
+        window.saturating_sub(self.in_flight_bytes)
+    }
+
+    /// Bytes that it may be asked for at once, where `least` are worth a request.
+    pub(super) fn trusted_with(&self, least: u64) -> u64 {
+        if self.pace.is_measured() { self.room().max(least) } else { self.room() }
     }
 
     pub(super) fn is_idle(&self) -> bool {

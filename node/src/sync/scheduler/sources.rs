@@ -20,7 +20,6 @@ use rand::Rng;
 use super::{
     action::{Outcome, SourceId},
     claims::{Claims, Kind},
-    data::SIDECAR_BYTES,
     source::{Delivery, Pace, PeerCapacity, Source},
 };
 use crate::sync::archive::ArchiveId;
@@ -31,8 +30,6 @@ const EXPLORE_ONE_IN: u32 = 16;
 const MUCH_LONGER: f64 = 4.0;
 /// ...unless it takes no longer than this, in seconds.
 const SOON: f64 = 0.5;
-/// What somebody is asked for at first, where others could be asked.
-const FIRST_REQUEST_BYTES: u64 = 4 * SIDECAR_BYTES;
 /// Peers that went and are remembered, should they come back.
 const MAX_DEPARTED: usize = 256;
 
@@ -246,21 +243,15 @@ impl SourceBook {
         in_flight.saturating_add(wanted.bytes) <= wanted.exploration_room || !self.sources.values().any(is_good)
     }
 
-    /// Bytes that `source` may be asked for at once, if it has room for `least`: little if it is still to show what it
-    /// can and others have.
-    pub(super) fn trusted_with(&self, source: &Source, least: u64) -> u64 {
-        let others_have = || self.sources.values().any(|other| other.pace().has_delivered());
-        if !source.pace().has_delivered() && others_have() {
-            return FIRST_REQUEST_BYTES;
-        }
-        source.room().max(least)
-    }
-
-    /// How long `id` may take for an item of `bytes` before it is late with it.
+    /// How long `id` may take for an item of `bytes` before it is late with it: what it has shown itself, and no more than
+    /// twice what is usual.
     pub(super) fn patience(&self, id: SourceId, bytes: u64) -> Duration {
+        let usual = self.usual_patience(bytes);
         match self.sources.get(&id) {
-            Some(source) if source.pace().has_delivered() => source.pace().patience(bytes, source.open()),
-            Some(_) | None => self.usual_patience(bytes),
+            Some(source) if source.pace().has_delivered() => {
+                source.pace().patience(bytes, source.open()).min(usual.saturating_mul(2))
+            }
+            Some(_) | None => usual,
         }
     }
 

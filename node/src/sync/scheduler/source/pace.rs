@@ -13,6 +13,8 @@ const RATE_WEIGHT: f64 = 0.3;
 /// Weight of the newest measurement in the latency, and in its deviation (RFC 6298, section 2).
 const LATENCY_WEIGHT: f64 = 0.125;
 const DEVIATION_WEIGHT: f64 = 0.25;
+/// A rate is measured after so long even if nothing has ended.
+const LONG_SAMPLE: Duration = Duration::from_millis(500);
 /// Fewer bytes say nothing of a rate: what takes time is the way.
 const LEAST_SAMPLE: u64 = 64 * 1024;
 /// How many deviations from its latency a source is allowed before it is late (the same).
@@ -25,7 +27,7 @@ const UNKNOWN_LATENCY: f64 = 0.25;
 /// What was measured longer ago is worth measuring again.
 const STALE: Duration = Duration::from_secs(60);
 /// Nobody is late before that: shorter gaps are what busy machines and lost packets make.
-const LEAST_WAIT: Duration = Duration::from_millis(250);
+pub(in crate::sync::scheduler) const LEAST_WAIT: Duration = Duration::from_millis(250);
 /// Nor is anybody waited for longer, where it matters.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
@@ -91,8 +93,25 @@ impl Pace {
         match self.since {
             // What came before the first item was the way to the source and is no measure of its rate.
             None => self.since = Some(now),
-            Some(_) => self.bytes = self.bytes.saturating_add(bytes),
+            Some(since) => {
+                self.bytes = self.bytes.saturating_add(bytes);
+                // Long answers are measured before they end, so that nobody slow is asked for more meanwhile.
+                if now.saturating_duration_since(since) >= LONG_SAMPLE {
+                    self.measure(now);
+                }
+            }
         }
+    }
+
+    /// Measures the rate since the last time, if enough has come for that.
+    fn measure(&mut self, now: Instant) -> bool {
+        let span = self.since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
+        let is_enough = self.bytes >= LEAST_SAMPLE && span > 0.0;
+        if is_enough {
+            self.sample(self.bytes as f64 / span, now);
+            (self.since, self.bytes) = (Some(now), 0);
+        }
+        is_enough
     }
 
     fn first_item(&mut self, seconds: f64) {
@@ -108,17 +127,21 @@ impl Pace {
 
     /// An exchange ended, the last one that was open if `is_over`.
     pub(super) fn ended(&mut self, delivery: &Delivery, is_over: bool, now: Instant) {
-        let span = self.since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
-        if self.bytes >= LEAST_SAMPLE && span > 0.0 {
-            self.sample(self.bytes as f64 / span, now);
-        } else if delivery.arrived == 0 && matches!(delivery.outcome, Outcome::Broken | Outcome::Outrun) {
+        if !self.measure(now) {
+            self.measure_whole(delivery, now);
+        }
+        self.since = self.since.filter(|_| !is_over).map(|_| now);
+        self.bytes = 0;
+    }
+
+    /// Measures by an exchange alone, where that says anything.
+    fn measure_whole(&mut self, delivery: &Delivery, now: Instant) {
+        if delivery.arrived == 0 && matches!(delivery.outcome, Outcome::Broken | Outcome::Outrun) {
             // Silence is a measurement too: a source that never answers must not look better than one that does.
             self.sample(0.0, now);
         } else if self.rate.is_none() && delivery.arrived >= LEAST_SAMPLE && !delivery.elapsed.is_zero() {
             self.sample(delivery.arrived as f64 / delivery.elapsed.as_secs_f64(), now);
         }
-        self.since = self.since.filter(|_| !is_over).map(|_| now);
-        self.bytes = 0;
     }
 
     /// What came was of no use, or nothing came of what was claimed.
