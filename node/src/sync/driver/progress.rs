@@ -94,12 +94,13 @@ impl Progress {
         is_due
     }
 
-    /// The reason to show, if there has been no progress for too long.
+    /// The reason to show, if there has been no progress for too long, with so many exchanges in flight.
     pub(super) fn stall(
         &mut self,
         watermarks: Watermarks,
         target: Height,
         blocked: Option<&Blocked>,
+        in_flight: usize,
         now: Instant,
     ) -> Option<Blocked> {
         if watermarks != self.last {
@@ -115,8 +116,10 @@ impl Progress {
         }
         let stalled = self.without(now) >= STALL_AFTER;
         // A peer may claim any height, the highest number included.
-        let wanted = || watermarks.available.saturating_add(1)..target.saturating_add(1);
-        stalled.then(|| self.reason.clone().unwrap_or_else(|| Blocked::NobodyHas(wanted())))
+        let wanted = watermarks.available.saturating_add(1)..target.saturating_add(1);
+        // All that is missing is asked for, and nobody answers; or nothing is to be asked for.
+        let otherwise = if in_flight > 0 { Blocked::PeersBusy(wanted) } else { Blocked::NobodyHas(wanted) };
+        stalled.then(|| self.reason.clone().unwrap_or(otherwise))
     }
 }
 

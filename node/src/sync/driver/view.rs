@@ -13,7 +13,7 @@ impl SyncEngine {
         let blocked = self.scheduler.blocked();
         let watermarks = self.parts.feed.current();
         let now = Instant::now();
-        let stall = self.progress.stall(watermarks, target, blocked, now);
+        let stall = self.progress.stall(watermarks, target, blocked, self.scheduler.in_flight(), now);
         let view = SyncView {
             target,
             peers: self.scheduler.peers(),

@@ -24,6 +24,9 @@ use super::{
 /// Of the bytes that are stored this part is credited to hedges.
 const SHARE: u64 = 16;
 
+/// This is no occasion to find out how fast somebody is, if anybody is known.
+const NOT_NOW: u64 = 0;
+
 /// A second request, as its exchange keeps it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hedge {
@@ -83,9 +86,8 @@ impl Scheduler {
         let proposal = self.data.propose_again(items, room.min(self.config.max_request_bytes))?;
         let (item, method) = (*proposal.items.first()?, proposal.fetch.method());
         let kind = if item.is_payload() { Kind::Payloads } else { Kind::Blobs };
-        let exploration_room = self.config.exploration_room();
         let bytes = proposal.bytes.min(LEAST_REQUEST_BYTES);
-        let wanted = Wanted { kind, height: item.height(), method, bytes, except, exploration_room };
+        let wanted = Wanted { kind, height: item.height(), method, bytes, except, exploration_room: NOT_NOW };
         let source = self.book.choose(&wanted, now, rng)?;
         let Proposal { fetch, items, bytes } = proposal;
         let action = self.open(source, fetch, items.clone(), bytes, now);
@@ -102,7 +104,7 @@ impl Scheduler {
         if bytes > self.credit.bytes {
             return None;
         }
-        let wanted = values::wanted(heights.start, Some(late), self.config.exploration_room());
+        let wanted = values::wanted(heights.start, Some(late), NOT_NOW);
         let source = self.book.choose(&wanted, now, rng)?;
         let claimed = self.book.source(source)?.claims.last_value(heights.start);
         if source.is_peer() && claimed.saturating_add(1) < heights.end {

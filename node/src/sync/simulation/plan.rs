@@ -99,6 +99,13 @@ impl Draw {
         self.peer(index, conduct)
     }
 
+    /// The same on a server: it has bandwidth, and begins when it is asked.
+    fn server(&mut self, index: usize) -> PeerPlan {
+        let peer = self.honest(index);
+        let conduct = if peer.conduct == Conduct::Late { Conduct::Honest } else { peer.conduct };
+        PeerPlan { conduct, rate: peer.rate.max(1_000_000), ..peer }
+    }
+
     fn liar(&mut self, index: usize) -> PeerPlan {
         let conduct = Conduct::LIARS.get(self.rng.random_range(0..Conduct::LIARS.len())).copied();
         self.peer(index, conduct.unwrap_or(Conduct::Silent))
@@ -159,15 +166,15 @@ impl Plan {
         Self { seed, chain, config, machine, peers }
     }
 
-    /// Honest peers that hold everything and stay, and liars of all kinds that make up 40 % of the network.
+    /// Honest peers that hold everything and stay, on servers, and liars of all kinds that make up 40 % of the network.
     pub fn contest(seed: u64) -> Self {
         let mut draw = Draw { rng: StdRng::seed_from_u64(seed) };
         let counts: [u64; 3] = [6, 9, 20];
         let blobs = counts.get(draw.rng.random_range(0..counts.len())).copied().unwrap_or(6);
-        let chain = vec![Block { blobs, payload_bytes: 50_000 }; 160];
+        let chain = vec![Block { blobs, payload_bytes: 50_000 }; 400];
         let honest = draw.rng.random_range(2..12) * 3;
         let liars = honest * 2 / 3;
-        let mut peers: Vec<PeerPlan> = (0..honest).map(|index| draw.honest(index)).collect();
+        let mut peers: Vec<PeerPlan> = (0..honest).map(|index| draw.server(index)).collect();
         peers.extend((honest..honest + liars).map(|index| draw.liar(index)));
         let machine = Machine {
             line: draw.rng.random_range(10 * MIB..60 * MIB),

@@ -19,7 +19,7 @@ fn watch(blocked: &Blocked, seconds: u64, moves_at: Option<u64>) -> (Vec<u64>, V
         if moves_at == Some(second) {
             progress.moved(now);
         }
-        progress.stall(at(7), 100, Some(blocked), now);
+        progress.stall(at(7), 100, Some(blocked), 0, now);
         if progress.wants_rotation(now) {
             rotations.push(second);
         }
@@ -54,7 +54,15 @@ fn at_the_head_nothing_is_wrong() {
     let start = Instant::now();
     let mut progress = Progress::new(CONFIG, at(100), start);
     let later = start + Duration::from_secs(3600);
-    assert_eq!(progress.stall(at(100), 100, None, later), None);
+    assert_eq!(progress.stall(at(100), 100, None, 0, later), None);
     assert!(!progress.wants_rotation(later) && !progress.is_stuck(later));
     assert_eq!(progress.without(later), Duration::ZERO);
+}
+
+#[test]
+fn requests_that_nobody_answers_are_no_lack_of_holders() {
+    let start = Instant::now();
+    let later = start + STALL_AFTER;
+    let stall = |in_flight| Progress::new(CONFIG, at(7), start).stall(at(7), 100, None, in_flight, later);
+    assert_eq!((stall(3), stall(0)), (Some(Blocked::PeersBusy(8..101)), Some(Blocked::NobodyHas(8..101))));
 }
