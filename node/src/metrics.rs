@@ -1,8 +1,9 @@
 //! The node's own metric families. Names that Ultramarine has for the same thing are kept.
 
+mod sync;
+
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
-use lapis_p2p::Offence;
 use lapis_storage::{Decided, StoreStats, TableName, Watermarks};
 use prometheus_client::{
     encoding::EncodeLabelSet,
@@ -15,12 +16,9 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{
-    archiver::ArchiverMetrics,
-    execution::PayloadStatus,
-    status::{Stall, StallReason},
-    sync::{SyncView, scheduler::Mend},
-};
+use crate::{archiver::ArchiverMetrics, execution::PayloadStatus, sync::scheduler::Mend};
+
+pub use self::sync::SyncMetrics;
 
 /// A label with the kind of something.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -174,99 +172,6 @@ impl PipelineMetrics {
     /// Bytes of payloads and blobs stored since the start.
     pub fn stored_bytes(&self) -> u64 {
         self.stored_bytes.get()
-    }
-}
-
-/// Scheduling.
-#[derive(Debug)]
-pub struct SyncMetrics {
-    target: Gauge,
-    peers: Gauge,
-    buffered: Gauge,
-    in_flight: Gauge,
-    offences: Family<Kind, Counter>,
-    archives: Gauge,
-    archived_values: Counter,
-    archive_faults: Family<Kind, Counter>,
-    stall: Family<Kind, Gauge>,
-    failures: Counter,
-}
-
-impl SyncMetrics {
-    fn register(registry: &mut Registry) -> Self {
-        let metrics = Self {
-            target: Gauge::default(),
-            peers: Gauge::default(),
-            buffered: Gauge::default(),
-            in_flight: Gauge::default(),
-            offences: Family::default(),
-            archives: Gauge::default(),
-            archived_values: Counter::default(),
-            archive_faults: Family::default(),
-            stall: Family::default(),
-            failures: Counter::default(),
-        };
-        registry.register("lapis_sync_target_height", "Height worked towards", metrics.target.clone());
-        registry.register("lapis_sync_peers", "Peers that finished the handshake", metrics.peers.clone());
-        let help = "Bytes asked for or received and not yet stored";
-        registry.register_with_unit("lapis_sync_buffered", help, Unit::Bytes, metrics.buffered.clone());
-        registry.register("lapis_sync_requests_in_flight", "Exchanges in flight", metrics.in_flight.clone());
-        registry.register("lapis_sync_offences", "Offences of peers found by sync", metrics.offences.clone());
-        registry.register("lapis_sync_archives", "Archives that may be asked", metrics.archives.clone());
-        let help = "Decided values stored that came from archives";
-        registry.register("lapis_sync_archive_values", help, metrics.archived_values.clone());
-        let help = "Answers of archives that were wrong or did not come";
-        registry.register("lapis_sync_archive_faults", help, metrics.archive_faults.clone());
-        registry.register("lapis_sync_stalled", "1 for the reason why nothing moves", metrics.stall.clone());
-        registry.register("blob_engine_sync_failures", "Exchanges that a peer spoilt", metrics.failures.clone());
-        metrics
-    }
-
-    /// A peer did something wrong.
-    pub fn offence(&self, offence: Offence) {
-        self.failures.inc();
-        self.offences.get_or_create(&Kind::of(&offence)).inc();
-    }
-
-    /// An archive did what would be an offence of a peer.
-    pub fn archive_fault(&self, offence: Offence) {
-        self.archive_faults.get_or_create(&Kind::of(&offence)).inc();
-    }
-
-    /// Answers of archives since the start that were wrong or did not come.
-    pub fn archive_faults(&self) -> u64 {
-        Offence::ALL
-            .iter()
-            .filter_map(|offence| self.archive_faults.get(&Kind::of(offence)))
-            .map(|kind| kind.get())
-            .sum()
-    }
-
-    /// So many decided values from archives were stored.
-    pub fn archived_values(&self, count: usize) {
-        self.archived_values.inc_by(count as u64);
-    }
-
-    /// Decided values stored since the start that came from archives.
-    pub fn values_from_archives(&self) -> u64 {
-        self.archived_values.get()
-    }
-
-    /// How sync is doing.
-    pub fn view(&self, view: &SyncView) {
-        self.target.set(gauge(view.target));
-        self.peers.set(gauge(view.peers as u64));
-        self.archives.set(gauge(view.archives as u64));
-        self.buffered.set(gauge(view.buffered_bytes));
-        self.in_flight.set(gauge(view.in_flight as u64));
-    }
-
-    /// Why nothing moves, if nothing does.
-    pub fn stalled(&self, stall: Option<&Stall>) {
-        for reason in StallReason::ALL {
-            let current = stall.is_some_and(|stall| stall.reason == reason);
-            self.stall.get_or_create(&Kind { kind: reason.as_str().to_owned() }).set(i64::from(current));
-        }
     }
 }
 

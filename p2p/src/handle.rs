@@ -68,6 +68,7 @@ pub(crate) enum Command {
     Ban(PeerId, Duration, oneshot::Sender<Result<(), BanError>>),
     Unban(PeerId, oneshot::Sender<bool>),
     Remembered(oneshot::Sender<Remembered>),
+    Rotate,
 }
 
 /// A node's access to its network; clones are the same access.
@@ -195,6 +196,15 @@ impl Handle {
         let (reply, remembered) = oneshot::channel();
         self.command(Command::Remembered(reply)).await?;
         remembered.await.map_err(|_| Stopped)
+    }
+
+    /// Says that the node does not get on with the peers that it has. Others are looked for; if there are others to be
+    /// had and no place is free, the one of this node's own choice that was of least use is asked to go.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn rotate(&self) -> Result<(), Stopped> {
+        self.command(Command::Rotate).await
     }
 
     /// Number of ready peers.

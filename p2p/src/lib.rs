@@ -43,6 +43,6 @@ pub use limits::{
     ConnectionLimits, ExchangeLimits, Limits, LimitsError, Loopback, NearHead, QueueLength, Quota, RateLimits,
     RememberedPeers, Timeouts,
 };
-pub use peers::{ConnectionInfo, Direction, LastFault, Offence, PeerInfo, PeerState, ScoreRules};
+pub use peers::{ConnectionInfo, Direction, LastFault, Offence, PeerInfo, PeerState, Score, ScoreRules, Verdict};
 pub use provider::{ChunkBuffer, Encoded, ItemSource, NoItems, Provider, ServeError};
 pub use service::Service;

@@ -71,6 +71,8 @@ pub enum Command {
     /// Look at a node's configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Decide again what `lapis run --record-trace` recorded, and compare
+    ReplayTrace(ReplayTraceArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }
@@ -133,6 +135,17 @@ pub struct RunArgs {
     /// Where payloads go [config: engine.kind]
     #[arg(long, value_name = "KIND", env = "LAPIS_ENGINE")]
     pub engine: Option<EngineKind>,
+    /// File to record what the sync is told and decides, for `lapis replay-trace` [config: sync.record_trace]
+    #[arg(long, value_name = "FILE", env = "LAPIS_RECORD_TRACE")]
+    pub record_trace: Option<PathBuf>,
+}
+
+/// `lapis replay-trace`.
+#[derive(Clone, Debug, PartialEq, Eq, Args)]
+pub struct ReplayTraceArgs {
+    /// What was recorded
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
 }
 
 /// `lapis status`.
@@ -263,6 +276,12 @@ impl RunArgs {
                 "kind",
                 engine.map(|value| value.get_name().to_owned()).collect(),
                 origin("engine", "--engine", "LAPIS_ENGINE"),
+            ),
+            (
+                "sync",
+                "record_trace",
+                self.record_trace.iter().map(|path| path.display().to_string()).collect(),
+                origin("record_trace", "--record-trace", "LAPIS_RECORD_TRACE"),
             ),
         ]
         .into_iter()

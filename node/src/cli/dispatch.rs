@@ -9,7 +9,7 @@ use tokio::runtime;
 
 use super::{
     Cli, CliError, Command, CompletionsArgs, ConfigCommand, DbCommand, DirArgs, InitArgs, KeyCommand, bench, db,
-    export, fetch, import, launch, peers, preflight, status, verify,
+    export, fetch, import, launch, peers, preflight, replay, status, verify,
 };
 use crate::{config::template, data_dir::DataDir};
 
@@ -34,6 +34,7 @@ pub fn dispatch(cli: Cli, matches: &ArgMatches) -> Result<(), CliError> {
         Command::Db(DbCommand::Compact(args)) => db::compact(&args),
         Command::Key(KeyCommand::Show(args)) => show_key(&args),
         Command::Config(ConfigCommand::Show(args)) => show_config(&args),
+        Command::ReplayTrace(args) => replay::run(&args),
         Command::Completions(args) => completions(&args),
     }
 }

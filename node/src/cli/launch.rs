@@ -129,6 +129,7 @@ fn start_error(error: StartError) -> CliError {
         StartError::Network(_)
         | StartError::Http(_)
         | StartError::Open { .. }
+        | StartError::Trace { .. }
         | StartError::Checkpoint(CheckpointError::Contradicted { .. }) => CliError::bad_input(error),
         StartError::Archive(_)
         | StartError::Store(_)

@@ -17,6 +17,7 @@ mod offline;
 mod peers;
 mod preflight;
 mod progress;
+mod replay;
 mod status;
 mod store_args;
 mod verify;
@@ -31,7 +32,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, error::ErrorKind};
 pub use self::{
     args::{
         BanArgs, Cli, Command, CompletionsArgs, ConfigCommand, DevnetArgs, DirArgs, InitArgs, KeyCommand, PeersArgs,
-        PeersCommand, RunArgs, StatusArgs, UnbanArgs,
+        PeersCommand, ReplayTraceArgs, RunArgs, StatusArgs, UnbanArgs,
     },
     bench::BenchArgs,
     dispatch::dispatch,

@@ -64,6 +64,8 @@ fn the_documented_commands_parse() {
         "db compact --dir /tmp/d",
         "key show --dir /tmp/d",
         "config show --dir /tmp/d",
+        "run --dir /tmp/d --record-trace /tmp/t",
+        "replay-trace /tmp/t",
         "completions bash",
     ] {
         parse_line(line).unwrap();

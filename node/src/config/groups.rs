@@ -162,6 +162,20 @@ group! {
         /// what network.peers and network.boot_nodes have of that height. A store that holds another value there is
         /// refused; else it goes on from what it holds.
         pub checkpoint: Option<Checkpoint> = None,
+        /// Bytes out of max_buffered_bytes, at most a quarter of them, that are kept for asking a second peer for what
+        /// holds up the order when the first one is late. What comes twice by that is at most this, and one sixteenth of
+        /// what is stored. 0: nothing is asked for twice.
+        pub hedge_bytes: ByteSize = ByteSize::mib(4),
+        /// Without progress for so long while behind, and for want of peers that deliver, others are looked for and one
+        /// of those that there are makes place; again each time that this has passed. At least 1 s.
+        pub rotate_after: Duration = Duration::from_secs(10),
+        /// Without progress for so long while behind, the node is not ready. Longer than rotate_after.
+        pub unready_after: Duration = Duration::from_secs(30),
+        /// Where what the sync is told and decides is recorded, for `lapis replay-trace`: a file, made anew at each
+        /// start. It names peers and heights, no addresses and no data.
+        pub record_trace: Option<PathBuf> = None,
+        /// Most bytes of that file; when it has them the recording ends. At least 1 MiB.
+        pub record_trace_bytes: ByteSize = ByteSize::mib(256),
         /// Of the Soma design, without effect: one task owns the state of the sync and nothing waits in a mailbox for
         /// it. What waits is bounded in bytes, by max_buffered_bytes.
         pub mailbox_capacity: NonZeroUsize = nonzero!(NonZeroUsize, 50),

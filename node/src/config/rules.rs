@@ -1,6 +1,6 @@
 //! What the types of the keys cannot say: bounds and values that must go together.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use bytesize::ByteSize;
 use lapis_protocol_spec::{
@@ -27,6 +27,8 @@ const MAX_BATCH: usize = 1024;
 const MAX_ARCHIVE_BYTES: ByteSize = ByteSize(MAX_PARTS * TRANSFER_BYTES as u64 / 2);
 /// Highest rate that peers can be required to keep: above it the links of many honest ones are.
 const MAX_MINIMUM_RATE: ByteSize = ByteSize::mib(100);
+/// Peers are exchanged no more often: a peer that comes needs a while to show what it is worth.
+const LEAST_ROTATION: Duration = Duration::from_secs(1);
 /// Least cache that the database works with.
 const MIN_CACHE: ByteSize = ByteSize::mib(1);
 
@@ -175,7 +177,21 @@ fn limits(config: &LimitsConfig) -> Outcome {
 fn sync(config: &SyncConfig) -> Outcome {
     let payload = ByteSize(MAX_PAYLOAD_BYTES as u64);
     at_least("sync", "max_buffered_bytes", config.max_buffered_bytes, payload, "the largest payload")?;
-    at_least("sync", "max_fetch_response_bytes", config.max_fetch_response_bytes, SIDECAR, "one blob with its proof")
+    at_least("sync", "max_fetch_response_bytes", config.max_fetch_response_bytes, SIDECAR, "one blob with its proof")?;
+    at_least("sync", "record_trace_bytes", config.record_trace_bytes, ByteSize::mib(1), "a second of a busy node")?;
+    let quarter = ByteSize(config.max_buffered_bytes.as_u64() / 4);
+    if config.hedge_bytes > quarter {
+        let reason = format!("it must not be above a quarter of sync.max_buffered_bytes, which is {quarter}");
+        return Err(broken("sync", "hedge_bytes", reason));
+    }
+    if config.rotate_after < LEAST_ROTATION {
+        return Err(broken("sync", "rotate_after", format!("it must be at least {LEAST_ROTATION:?}")));
+    }
+    if config.unready_after <= config.rotate_after {
+        let reason = "it must be longer than sync.rotate_after: other peers are to be tried first";
+        return Err(broken("sync", "unready_after", reason));
+    }
+    Ok(())
 }
 
 fn verify(config: &VerifyConfig) -> Outcome {

@@ -241,6 +241,10 @@ fn values_that_do_not_go_together_are_refused() {
     for (text, start, part) in [
         ("[sync]\nmax_buffered_bytes = \"1 MiB\"", "config.toml:2: sync.max_buffered_bytes is \"1 MiB\"", "32.0 MiB"),
         ("[sync]\nmax_fetch_response_bytes = 1000", "config.toml:2: sync.max_fetch_response_bytes is 1000", "one blob"),
+        ("[sync]\nhedge_bytes = \"17 MiB\"", "config.toml:2: sync.hedge_bytes is", "16.0 MiB"),
+        ("[sync]\nrotate_after = \"10ms\"", "config.toml:2: sync.rotate_after is", "at least 1s"),
+        ("[sync]\nunready_after = \"10s\"", "config.toml:2: sync.unready_after is", "sync.rotate_after"),
+        ("[sync]\nrecord_trace_bytes = 1000", "config.toml:2: sync.record_trace_bytes is 1000", "1.0 MiB"),
         ("[limits]\nserve_bytes_per_peer = 1000", "config.toml:2: limits.serve_bytes_per_peer is 1000", "one blob"),
         ("[limits]\nserve_bytes_total = \"1 MiB\"", "default: limits.serve_bytes_per_peer", "limits.serve_bytes_total"),
         ("[limits]\nserve_requests_per_peer = 1025", "config.toml:2: limits.serve_requests_per_peer is 1025", "1024"),

@@ -1,5 +1,7 @@
 //! Why a node does not start.
 
+use std::{io, path::PathBuf};
+
 use lapis_protocol_spec::Height;
 use lapis_storage::{OpenError, StoreError};
 
@@ -36,6 +38,14 @@ pub enum StartError {
     /// A place for archives cannot be used.
     #[error("{0}")]
     Archive(#[from] ObjectError),
+    /// The trace cannot be recorded.
+    #[error("sync.record_trace {path}: {source}")]
+    Trace {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The store cannot be read.
     #[error("the store cannot be read: {0}")]
     Store(#[from] StoreError),

@@ -44,7 +44,7 @@ use crate::{
     shutdown::{Stage, Supervisor, TaskFailure},
     source::SourceCommands,
     status::{NodeStatus, PeerView},
-    sync::{SyncEngine, SyncParts, SyncView, archive::Archive, scheduler::PeerCapacity},
+    sync::{SyncEngine, SyncParts, SyncView, archive::Archive, scheduler::PeerCapacity, trace::TraceSink},
 };
 
 /// How long a stop may take before what still runs is abandoned. Everything acknowledged is on disk by then.
@@ -173,6 +173,7 @@ struct Parts {
     repairer: Repairer,
     repaired: Repaired,
     engine: Box<dyn ExecutionEngine>,
+    trace: Option<Box<dyn TraceSink>>,
 }
 
 impl Parts {
@@ -200,6 +201,7 @@ impl Parts {
         let (repairer, repairs, repaired) = Repairer::new(store.clone(), feed.clone(), metrics.clone());
         provider.set(StoreProvider::new(store.clone(), repairs.clone()));
         let engine = engine::engine(&options, &store)?;
+        let trace = settings::trace(&options.config.sync)?;
         Ok(Self {
             options,
             registry,
@@ -216,6 +218,7 @@ impl Parts {
             repairer,
             repaired,
             engine,
+            trace,
         })
     }
 
@@ -262,6 +265,7 @@ impl Parts {
             network: self.network,
             store: self.store,
             feed: self.feed,
+            trace: self.trace,
         };
         let (archiver, archiver_view) = self.archives.archiver(&inner, &handle.peer_id, self.repairs.clone()).unzip();
         let views = Views { sync, capacities, import, archiver: archiver_view };
@@ -295,6 +299,7 @@ struct Inner {
     network: Handle,
     store: Store,
     feed: WatermarkFeed,
+    trace: Option<Box<dyn TraceSink>>,
 }
 
 impl Inner {
@@ -355,7 +360,7 @@ impl Inner {
         (repairs, repaired): (RepairRequests, Repaired),
         (view, capacities): (watch::Sender<SyncView>, watch::Sender<Vec<PeerCapacity>>),
     ) {
-        let Self { options, metrics, network, store, feed } = self;
+        let Self { options, metrics, network, store, feed, trace } = self;
         let sync_config = settings::sync(&options.config);
         if let Source::Local(commands) = options.source {
             let (store, feed) = (store.clone(), feed.clone());
@@ -376,6 +381,7 @@ impl Inner {
                 repairs,
                 repaired,
                 metrics,
+                trace,
                 view,
                 capacities,
             },

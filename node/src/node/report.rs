@@ -127,7 +127,10 @@ impl Reporter {
     fn renew_status(&mut self, marks: Watermarks, blobs_per_second: u64, uptime: Duration) {
         let sync = self.views.sync.borrow().clone();
         let import = self.views.import.borrow().clone();
-        let stall = import_stall(&import).or_else(|| sync.stall.as_ref().map(|blocked| sync_stall(blocked, &sync)));
+        let is_tried = sync.is_stuck || !sync.stall.as_ref().is_some_and(Blocked::is_for_other_peers);
+        let import_stall = import_stall(&import);
+        let counts = import_stall.is_some() || is_tried;
+        let stall = import_stall.or_else(|| sync.stall.as_ref().map(|blocked| sync_stall(blocked, &sync)));
         self.metrics.sync.stalled(stall.as_ref());
         let (bytes_in, bytes_out) = self.traffic;
         self.log_catch_up(marks, &sync);
@@ -160,7 +163,7 @@ impl Reporter {
             };
             status.sync.bytes_in = bytes_in;
             status.sync.bytes_out = bytes_out;
-            status.not_ready = not_ready(behind, sync.peers, stall.as_ref());
+            status.not_ready = not_ready(behind, &sync, stall.as_ref().filter(|_| counts));
             status.ready = status.not_ready.is_empty();
             status.stall = stall;
             status.uptime_seconds = uptime.as_secs();
@@ -201,15 +204,19 @@ fn whole_seconds(time: Duration) -> String {
     humantime::format_duration(Duration::from_secs(time.as_secs())).to_string()
 }
 
-fn not_ready(behind: u64, peers: usize, stall: Option<&Stall>) -> Vec<String> {
+/// A stall counts at once, unless other peers may end it: then these are tried first.
+fn not_ready(behind: u64, sync: &SyncView, stall: Option<&Stall>) -> Vec<String> {
     let mut reasons = Vec::new();
     if behind > READY_WITHIN {
         reasons.push(format!("{behind} heights behind"));
     }
-    if peers == 0 {
+    if sync.peers == 0 {
         reasons.push("no peers".to_owned());
     }
     reasons.extend(stall.map(ToString::to_string));
+    if sync.is_stuck {
+        reasons.push(format!("no progress for {} s", sync.seconds_without_progress));
+    }
     reasons
 }
 

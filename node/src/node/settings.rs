@@ -6,19 +6,20 @@ use lapis_p2p::{Config as NetworkSettings, Discovery, Mdns, NearHead, limits::Qu
 use lapis_protocol_spec::{Genesis, Kzg, KzgSetupError, archive::Compression};
 use lapis_storage::{PruneAllow, StoreConfig};
 
-use super::NodeOptions;
+use super::{NodeOptions, StartError};
 use crate::{
     archiver::ArchiverConfig,
     checkpoint::{self, Checkpoint},
     config::{
         ArchiveCompression, ArchiveConfig, BelowFloor, BlobRetention, ByteSize, Config, EngineKind,
-        Pacing as PacingKind, PrunePolicy, TrustedSetupConfig,
+        Pacing as PacingKind, PrunePolicy, SyncConfig as SyncSettings, TrustedSetupConfig,
     },
     object_archive::S3Options,
     prune::Retention,
     sync::{
-        PipelineConfig, SyncConfig,
+        PipelineConfig, SyncConfig, WatchdogConfig,
         scheduler::{Pacing, SchedulerConfig},
+        trace::{TraceFile, TraceSink},
     },
 };
 
@@ -113,6 +114,7 @@ pub(super) fn sync(config: &Config) -> SyncConfig {
     let scheduler = SchedulerConfig {
         max_buffered_bytes: config.sync.max_buffered_bytes.as_u64(),
         max_request_bytes: config.sync.max_fetch_response_bytes.as_u64(),
+        hedge_bytes: config.sync.hedge_bytes.as_u64(),
         max_heights_ahead: config.sync.max_heights_ahead.get(),
         max_loaded_heights: usize::try_from(config.sync.max_blocks_per_fetch.get()).unwrap_or(usize::MAX),
         pacing: match config.sync.pacing {
@@ -123,7 +125,18 @@ pub(super) fn sync(config: &Config) -> SyncConfig {
     };
     let defaults = PipelineConfig::default();
     let threads = if config.verify.threads == 0 { defaults.threads } else { config.verify.threads };
-    SyncConfig { scheduler, pipeline: PipelineConfig { threads, max_batch: config.verify.batch.get(), ..defaults } }
+    let watchdog = WatchdogConfig { rotate_after: config.sync.rotate_after, stuck_after: config.sync.unready_after };
+    let pipeline = PipelineConfig { threads, max_batch: config.verify.batch.get(), ..defaults };
+    SyncConfig { scheduler, pipeline, watchdog }
+}
+
+/// The trace to record, if any.
+pub(super) fn trace(config: &SyncSettings) -> Result<Option<Box<dyn TraceSink>>, StartError> {
+    let Some(path) = &config.record_trace else { return Ok(None) };
+    let file = TraceFile::create(path, config.record_trace_bytes.as_u64());
+    let file = file.map_err(|source| StartError::Trace { path: path.clone(), source })?;
+    tracing::info!(path = %path.display(), "recording a trace of the sync");
+    Ok(Some(Box::new(file)))
 }
 
 pub(super) fn retention(config: &Config, genesis: &Genesis) -> Retention {

@@ -11,10 +11,11 @@ use std::{
 
 use futures::future::BoxFuture;
 use lapis_protocol_spec::{BlobSidecar, DecidedValue, Height, HeightRanges, PayloadEnvelope, ValidatorSet};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 /// Names one of the archives of a node: its place in their list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ArchiveId(pub usize);
 
 impl fmt::Display for ArchiveId {

@@ -14,8 +14,10 @@ mod driver;
 mod fetch;
 mod pipeline;
 pub mod scheduler;
+pub mod simulation;
+pub mod trace;
 
 pub use self::{
-    driver::{SyncConfig, SyncEngine, SyncError, SyncParts, SyncView},
+    driver::{SyncConfig, SyncEngine, SyncError, SyncParts, SyncView, WatchdogConfig},
     pipeline::{PipelineConfig, StageFailure},
 };

@@ -181,6 +181,12 @@ impl Planner {
         self.book.forget_address(peer, address);
     }
 
+    /// The node does not get on with the peers that it has: others are looked for, and one makes place.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        self.pace.hurry(now);
+        self.rotation.hurry();
+    }
+
     /// `peer` was the first to tell of a decided value that is good.
     pub(crate) fn heard(&mut self, peer: &PeerId) {
         self.rotation.heard(peer);

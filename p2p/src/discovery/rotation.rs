@@ -42,6 +42,9 @@ pub(crate) struct Taken {
     pub(crate) inbound: bool,
 }
 
+/// What a peer has at least to show what it is worth.
+const NEWCOMER: Duration = Duration::from_secs(20);
+
 #[derive(Clone, Copy, Debug)]
 struct Mark {
     since: Instant,
@@ -60,13 +63,15 @@ pub(crate) struct Rotation {
     /// At or below this score a peer is no better than one that is of no use.
     blemished_at: f64,
     next: Instant,
+    /// Nothing gets on with those that there are: one of them goes without having been useless for a period.
+    hurried: bool,
     /// Of connected peers only.
     marks: HashMap<PeerId, Mark>,
 }
 
 impl Rotation {
     pub(crate) fn new(every: Duration, blemished_at: f64, now: Instant) -> Self {
-        Self { every, blemished_at, next: now + every, marks: HashMap::new() }
+        Self { every, blemished_at, next: now + every, hurried: false, marks: HashMap::new() }
     }
 
     /// Takes the counts of all connected peers; what each has sent since the last time.
@@ -93,16 +98,22 @@ impl Rotation {
         }
     }
 
+    /// Nothing gets on: the next look picks somebody, if others are to be had.
+    pub(crate) fn hurry(&mut self) {
+        self.hurried = true;
+    }
+
     /// At the end of each period, the peer that is to go, if places are taken and one was of no use for all of it.
     ///
-    /// Peers that this node chose go for being useless to it. Those that came by themselves are served, which is what
+    /// Peers that this node chose go for being useless to it, in a hurry whatever they gave before. Those that came by themselves are served, which is what
     /// the network lives by: they go only when no one else could come, and if they neither gave nor took anything.
     pub(crate) fn pick(&mut self, held: &[Held], taken: Taken, now: Instant) -> Option<PeerId> {
-        if now < self.next {
+        let hurried = std::mem::take(&mut self.hurried);
+        if now < self.next && !hurried {
             return None;
         }
         self.next = now + self.every;
-        let worst = held.iter().filter(|peer| self.may_go(peer, taken, now)).max_by(|a, b| {
+        let worst = held.iter().filter(|peer| self.may_go(peer, taken, hurried, now)).max_by(|a, b| {
             let rank = |peer: &Held| (self.is_blemished(peer), !peer.ahead);
             rank(a).cmp(&rank(b)).then_with(|| self.used(b).cmp(&self.used(a))).then(a.peer.cmp(&b.peer))
         });
@@ -118,10 +129,14 @@ impl Rotation {
         worst
     }
 
-    fn may_go(&self, peer: &Held, taken: Taken, now: Instant) -> bool {
+    fn may_go(&self, peer: &Held, taken: Taken, hurried: bool, now: Instant) -> bool {
         let Some(mark) = self.marks.get(&peer.peer) else { return false };
-        if peer.kept || now.saturating_duration_since(mark.since) < self.every {
+        let least = if hurried { NEWCOMER } else { self.every };
+        if peer.kept || now.saturating_duration_since(mark.since) < least {
             return false;
+        }
+        if hurried && peer.direction == Direction::Outbound {
+            return taken.wanted;
         }
         let useless = self.used(peer) < USEFUL_BYTES;
         match peer.direction {

@@ -38,6 +38,12 @@ impl Pace {
         Some(destination)
     }
 
+    /// Peers are wanted now, however rare walks have become. At most as often as walks are at first.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        self.delay = self.rules.first_delay;
+        self.next = self.next.min(now + self.delay);
+    }
+
     /// A walk has ended and led to so many peers that were not known. `jitter` is in `0.0..1.0`.
     pub(crate) fn ended(&mut self, newcomers: usize, now: Instant, jitter: f64) {
         self.delay = if newcomers > 0 {
@@ -69,6 +75,19 @@ mod tests {
             assert_eq!(pace.due(now), Some(Destination::Random));
         }
         pace.ended(3, now, 1.0);
+        assert_eq!(pace.due(now + RULES.first_delay), Some(Destination::Random));
+    }
+
+    #[test]
+    fn a_hurry_makes_walks_as_frequent_as_at_first() {
+        let now = Instant::now();
+        let mut pace = Pace::new(RULES, now);
+        pace.due(now);
+        pace.ended(0, now, 1.0);
+        pace.ended(0, now, 1.0);
+        assert_eq!(pace.due(now + RULES.first_delay), None);
+        pace.hurry(now);
+        assert_eq!(pace.due(now), None, "not more often");
         assert_eq!(pace.due(now + RULES.first_delay), Some(Destination::Random));
     }
 

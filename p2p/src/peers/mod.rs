@@ -9,9 +9,8 @@ mod table;
 
 pub use info::{ConnectionInfo, Direction, LastFault, PeerInfo, PeerState};
 pub use offence::Offence;
-pub use score::ScoreRules;
+pub use score::{Score, ScoreRules, Verdict};
 
 pub(crate) use dialer::{Dialer, Failure, peer_of};
 pub(crate) use record::Link;
-pub(crate) use score::{Score, Verdict};
 pub(crate) use table::{Expiry, StatusOutcome, Table, TableRules};

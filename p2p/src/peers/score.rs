@@ -50,10 +50,16 @@ impl ScoreRules {
 
 /// What follows from an offence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
+    /// Nothing.
     Keep,
+    /// The connection is closed; the peer may come back.
     Disconnect,
-    Ban { until: Instant },
+    /// The peer is kept out.
+    Ban {
+        /// Until then.
+        until: Instant,
+    },
 }
 
 /// Scores lower than twice the ban threshold are held there, so that a ban can be outlived.
@@ -62,15 +68,17 @@ const FLOOR_FACTOR: f64 = 2.0;
 /// How much of the ban threshold delays alone can reach.
 const DELAY_FACTOR: f64 = 0.9;
 
-/// 0 at best.
+/// The score of one peer: 0 at best. Pure, so that others can foretell what this crate does.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Score {
+pub struct Score {
     value: f64,
     at: Instant,
 }
 
 impl Score {
-    pub(crate) const fn new(now: Instant) -> Self {
+    /// That of a peer of which nothing is known.
+    #[must_use]
+    pub const fn new(now: Instant) -> Self {
         Self { value: 0.0, at: now }
     }
 
@@ -80,14 +88,15 @@ impl Score {
     }
 
     /// The score at `now`: decays exponentially towards 0.
-    pub(crate) fn value(&self, now: Instant, rules: &ScoreRules) -> f64 {
+    #[must_use]
+    pub fn value(&self, now: Instant, rules: &ScoreRules) -> f64 {
         let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
         let half_life = rules.half_life.as_secs_f64().max(f64::MIN_POSITIVE);
         self.value * (-elapsed / half_life).exp2()
     }
 
     /// Charges `offence`. Delays stop short of a ban.
-    pub(crate) fn charge(&mut self, offence: Offence, now: Instant, rules: &ScoreRules) -> Verdict {
+    pub fn charge(&mut self, offence: Offence, now: Instant, rules: &ScoreRules) -> Verdict {
         let before = self.value(now, rules);
         let floor =
             if offence.is_delay() { before.min(rules.ban_at * DELAY_FACTOR) } else { rules.ban_at * FLOOR_FACTOR };

@@ -36,6 +36,7 @@ impl Service {
             Command::Ban(peer, time, reply) => drop(reply.send(self.ban_by_hand(peer, time))),
             Command::Unban(peer, reply) => drop(reply.send(self.unban(&peer))),
             Command::Remembered(reply) => drop(reply.send(self.remembered())),
+            Command::Rotate => self.planner.hurry(Instant::now()),
         }
     }
 

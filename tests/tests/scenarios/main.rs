@@ -14,6 +14,7 @@ mod discovery;
 mod faults;
 mod fetching;
 mod full_disk;
+mod hedging;
 mod hostile;
 mod killed;
 mod limits;

@@ -8,6 +8,7 @@ use super::{
     SyncEngine,
     commit::{FetchedValues, Judgement, judge},
 };
+use crate::sync::scheduler::Input;
 
 /// Announcements that are checked at a time; more are ignored, the values come by range as well.
 const MAX_JUDGEMENTS: usize = 8;
@@ -46,7 +47,7 @@ impl SyncEngine {
         match judgement {
             Judgement::Certified => {
                 self.judged_as(message, Acceptance::Accept).await;
-                self.scheduler.peer_announced(source, height);
+                self.inform(Input::PeerAnnounced { peer: source, height });
                 if self.scheduler.wants_value(height) {
                     self.fetched.insert(height, FetchedValues::announced(source, *decided));
                 }

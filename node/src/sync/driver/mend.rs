@@ -1,6 +1,6 @@
 //! Mending: a damaged value, certificate or validator set, held against what the rest of the store says, and written again.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
 use lapis_p2p::Offence;
 use lapis_protocol_spec::{Bytes32, CertificateFault, ChainLink, DecidedValue, Height, ValidatorSet};
@@ -10,7 +10,7 @@ use super::{SyncEngine, SyncError};
 use crate::{
     chain::Chain,
     repair::Lost,
-    sync::scheduler::{Mend, SourceId},
+    sync::scheduler::{Input, Mend, SourceId},
 };
 
 /// What came to take a damaged row's place.
@@ -39,9 +39,9 @@ impl SyncEngine {
     /// Something was dropped or cannot be read: it is to be fetched.
     pub(super) fn on_lost(&mut self, lost: Lost) {
         match lost {
-            Lost::Data(height) => self.scheduler.reload_from(height),
-            Lost::Value(height) => self.scheduler.want_mend(Mend::Value(height)),
-            Lost::ValidatorSet(root) => self.scheduler.want_mend(Mend::ValidatorSet(root)),
+            Lost::Data(height) => self.inform(Input::ReloadFrom(height)),
+            Lost::Value(height) => self.inform(Input::WantMend(Mend::Value(height))),
+            Lost::ValidatorSet(root) => self.inform(Input::WantMend(Mend::ValidatorSet(root))),
         }
     }
 
@@ -63,32 +63,31 @@ impl SyncEngine {
         &mut self,
         (mend, outcome): (Mend, Result<MendOutcome, StoreError>),
     ) -> Result<(), SyncError> {
-        let now = Instant::now();
         match outcome {
             Ok(MendOutcome::Mended) => {
                 tracing::info!(?mend, "a damaged row was fetched again and is whole");
                 self.parts.metrics.store.mended(&mend);
                 self.parts.feed.refresh();
                 self.unreadable_until = None;
-                self.scheduler.mended(mend);
+                self.inform(Input::Mended(mend));
             }
             Ok(MendOutcome::Untrue(source, fault)) => {
                 tracing::warn!(%source, ?mend, %fault, "a value that is not certified");
                 self.blame(source, Offence::InvalidData).await;
                 if let Mend::Value(height) = mend {
-                    self.scheduler.faulty_value(source, height, now);
+                    self.inform(Input::FaultyValue { source, height });
                 }
-                self.scheduler.not_mended(mend, now);
+                self.inform(Input::NotMended(mend));
             }
             Ok(MendOutcome::Waits(other)) => {
                 tracing::warn!(?mend, ?other, "a damaged row waits for another one");
-                self.scheduler.want_mend(other);
-                self.scheduler.not_mended(mend, now);
+                self.inform(Input::WantMend(other));
+                self.inform(Input::NotMended(mend));
             }
             Err(error) if error.is_fatal() && !error.may_pass() => return Err(error.into()),
             Err(error) => {
                 tracing::error!(?mend, %error, "a damaged row cannot be mended now");
-                self.scheduler.not_mended(mend, now);
+                self.inform(Input::NotMended(mend));
             }
         }
         Ok(())

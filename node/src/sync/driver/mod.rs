@@ -18,15 +18,14 @@ use std::{
 use lapis_p2p::{Event, Events, Handle, Offence};
 use lapis_protocol_spec::{Height, Kzg};
 use lapis_storage::{Store, StoreError, Watermarks};
-use rand::{SeedableRng, rngs::StdRng};
 use tokio::{
-    sync::watch,
+    sync::{mpsc, watch},
     task::{JoinError, JoinSet},
     time::MissedTickBehavior,
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::progress::SyncView;
+pub use self::progress::{SyncView, WatchdogConfig};
 use self::{
     announce::Judged,
     archives::Archives,
@@ -36,11 +35,13 @@ use self::{
 };
 use super::{
     archive::Archive,
-    fetch::{FetchTask, Fetched, Supplier},
+    fetch::{Arrival, FetchTask, Fetched, Outlets, Supplier},
     pipeline::{Pipeline, PipelineConfig, PipelineEvent, StageFailure},
     scheduler::{
-        Action, Mend, Missing, Outcome, PeerCapacity, Report, RequestId, Scheduler, SchedulerConfig, SourceId,
+        Action, Input, Mend, Missing, Outcome, PeerCapacity, Report, RequestId, Scheduler, SchedulerConfig, SourceId,
+        Stats,
     },
+    trace::{Begin, RecordedScheduler, TraceSink},
 };
 use crate::{
     chain::Chain,
@@ -52,6 +53,9 @@ use crate::{
 /// How long after a damaged row was met it is tried again to tell what is missing.
 const LOAD_AGAIN: Duration = Duration::from_secs(1);
 
+/// News of arrivals that wait for the loop. More would say the same later.
+const MAX_ARRIVALS: usize = 1024;
+
 /// How the sync engine runs.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SyncConfig {
@@ -59,6 +63,8 @@ pub struct SyncConfig {
     pub scheduler: SchedulerConfig,
     /// Verification and writing.
     pub pipeline: PipelineConfig,
+    /// What is done when nothing moves.
+    pub watchdog: WatchdogConfig,
 }
 
 /// What the sync engine works with.
@@ -84,6 +90,8 @@ pub struct SyncParts {
     pub repaired: Repaired,
     /// Counters.
     pub metrics: Metrics,
+    /// Where what the scheduler is told and decides is recorded, if it is.
+    pub trace: Option<Box<dyn TraceSink>>,
     /// Where to tell how it goes.
     pub view: watch::Sender<SyncView>,
     /// Where to tell what each peer delivers.
@@ -111,12 +119,14 @@ pub enum SyncError {
 pub struct SyncEngine {
     parts: SyncParts,
     archives: Archives,
-    scheduler: Scheduler,
-    rng: StdRng,
+    scheduler: RecordedScheduler,
     pipeline: Pipeline,
     fetches: JoinSet<Fetched>,
-    /// Ways to end those of them that read from archives.
-    readings: BTreeMap<RequestId, CancellationToken>,
+    /// Ways to end them.
+    cancels: BTreeMap<RequestId, CancellationToken>,
+    /// What they bring, told item by item.
+    arrivals: mpsc::Receiver<Arrival>,
+    outlets: Outlets,
     commits: JoinSet<Result<Committed, StoreError>>,
     judgements: JoinSet<Result<Judged, StoreError>>,
     /// What is being held against the store to mend it. As many as the scheduler mends at a time.
@@ -130,6 +140,8 @@ pub struct SyncEngine {
     progress: Progress,
     /// When people were last told what each peer delivers.
     capacities_told: Option<Instant>,
+    /// What the metrics were told.
+    counted: Stats,
 }
 
 impl SyncEngine {
@@ -139,24 +151,34 @@ impl SyncEngine {
         // Damage found below `available` leaves gaps that the watermark hides.
         let first_gap = parts.store.gaps().first().unwrap_or(u64::MAX);
         let floor = watermarks.available.min(first_gap.saturating_sub(1));
-        let scheduler = Scheduler::new(config.scheduler, watermarks.decided, floor, watermarks.imported);
+        let begin = Begin {
+            config: config.scheduler,
+            decided: watermarks.decided,
+            available: floor,
+            imported: watermarks.imported,
+        };
+        let scheduler = RecordedScheduler::new(begin, rand::random(), Instant::now(), parts.trace.take());
         let metrics = Arc::clone(&parts.metrics.pipeline);
         let pipeline = Pipeline::start(config.pipeline, Arc::clone(&parts.kzg), parts.store.clone(), metrics);
+        let (sender, arrivals) = mpsc::channel(MAX_ARRIVALS);
+        let outlets = Outlets { entrance: pipeline.entrance.clone(), arrivals: sender };
         Self {
             archives: Archives::new(std::mem::take(&mut parts.archives)),
             scheduler,
-            rng: StdRng::from_os_rng(),
             pipeline,
             fetches: JoinSet::new(),
-            readings: BTreeMap::new(),
+            cancels: BTreeMap::new(),
+            arrivals,
+            outlets,
             commits: JoinSet::new(),
             judgements: JoinSet::new(),
             mends: JoinSet::new(),
             fetched: BTreeMap::new(),
             committing: None,
             unreadable_until: None,
-            progress: Progress::new(watermarks, Instant::now()),
+            progress: Progress::new(config.watchdog, watermarks, Instant::now()),
             capacities_told: None,
+            counted: Stats::default(),
             parts,
         }
     }
@@ -178,13 +200,14 @@ impl SyncEngine {
                     None => return Err(SyncError::NetworkStopped),
                 },
                 Some(event) = self.pipeline.events.recv() => self.on_pipeline(event).await?,
+                Some(arrival) = self.arrivals.recv() => self.on_arrival(arrival),
                 Some(fetched) = self.fetches.join_next() => self.on_fetched(fetched?).await?,
                 Some(committed) = self.commits.join_next() => self.on_commit_ended(committed?).await?,
                 Some(judged) = self.judgements.join_next() => self.on_judged(judged??).await,
-                (archive, held) = self.archives.changed() => match held {
-                    Some(held) => self.scheduler.archive_covers(archive, held),
-                    None => self.scheduler.archive_gone(archive),
-                },
+                (archive, held) = self.archives.changed() => self.inform(match held {
+                    Some(held) => Input::ArchiveCovers { archive, held },
+                    None => Input::ArchiveGone { archive },
+                }),
                 Some(mended) = self.mends.join_next() => self.on_mended(mended?).await?,
                 Some(lost) = self.parts.repaired.recv() => self.on_lost(lost),
                 Ok(()) = watermarks.changed() => self.on_watermarks(*watermarks.borrow_and_update()),
@@ -201,8 +224,17 @@ impl SyncEngine {
     }
 
     fn on_watermarks(&mut self, now: Watermarks) {
-        self.scheduler.set_decided(now.decided);
-        self.scheduler.set_imported(now.imported);
+        self.inform(Input::Decided(now.decided));
+        self.inform(Input::Imported(now.imported));
+    }
+
+    /// Tells the scheduler.
+    fn inform(&mut self, input: Input) {
+        let _ = self.scheduler.take(input, Instant::now());
+    }
+
+    fn on_arrival(&mut self, Arrival { id, item, bytes }: Arrival) {
+        self.inform(Input::Received { id, item, bytes });
     }
 
     /// A disk that is full or fails for a moment stops the intake for a moment; the node goes on with what it can read.
@@ -211,12 +243,12 @@ impl SyncEngine {
         match result {
             Err(StoreError::Damaged(damage)) => {
                 self.parts.repairs.report(damage);
-                self.scheduler.hold(Instant::now());
+                self.inform(Input::Hold);
                 Ok(None)
             }
             Err(error) if error.may_pass() => {
                 tracing::warn!(%error, "the store cannot take data now");
-                self.scheduler.hold(Instant::now());
+                self.inform(Input::Hold);
                 Ok(None)
             }
             result => result.map(Some),
@@ -227,6 +259,9 @@ impl SyncEngine {
     async fn take_what_is_ready(&mut self) -> Result<(), SyncError> {
         while let Ok(event) = self.pipeline.events.try_recv() {
             self.on_pipeline(event).await?;
+        }
+        while let Ok(arrival) = self.arrivals.try_recv() {
+            self.on_arrival(arrival);
         }
         while let Some(fetched) = self.fetches.try_join_next() {
             self.on_fetched(fetched?).await?;
@@ -244,6 +279,7 @@ impl SyncEngine {
             self.unless_it_passes(committed?)?;
         }
         let feed = self.parts.feed.clone();
+        drop(self.outlets);
         self.pipeline.drain().await?;
         feed.refresh();
         Ok(())
@@ -252,19 +288,18 @@ impl SyncEngine {
     async fn on_network(&mut self, event: Event) {
         match event {
             Event::PeerReady { peer, status } | Event::PeerStatus { peer, status } => {
-                self.scheduler.peer_status(peer, status);
+                self.inform(Input::PeerStatus { peer, status });
             }
-            Event::PeerGone { peer, .. } => self.scheduler.peer_gone(peer),
+            Event::PeerGone { peer, .. } => self.inform(Input::PeerGone { peer }),
             Event::Announcement { message, source, decided } => self.on_announcement(message, source, decided).await,
         }
     }
 
     async fn on_pipeline(&mut self, event: PipelineEvent) -> Result<(), SyncError> {
-        let now = Instant::now();
         match event {
             PipelineEvent::Stored { items } => {
-                items.into_iter().for_each(|item| self.scheduler.stored(item));
-                self.progress.moved(now);
+                self.inform(Input::Stored(items));
+                self.progress.moved(Instant::now());
                 self.parts.feed.refresh();
             }
             PipelineEvent::NotStored { items, error } if error.is_fatal() && !error.may_pass() => {
@@ -273,16 +308,16 @@ impl SyncEngine {
             }
             PipelineEvent::NotStored { items, error } => {
                 tracing::warn!(items = items.len(), %error, "verified data could not be stored, it will be fetched again");
-                items.into_iter().for_each(|item| self.scheduler.not_stored(item, now));
+                self.inform(Input::NotStored(items));
             }
             PipelineEvent::NotChecked { items } => {
                 tracing::error!(items = items.len(), "received data could not be checked, it will be fetched again");
-                items.into_iter().for_each(|item| self.scheduler.not_stored(item, now));
+                self.inform(Input::NotStored(items));
             }
             PipelineEvent::Faulty { source, item, fault } => {
                 tracing::warn!(%source, ?item, %fault, "data that does not verify");
                 self.blame(source, Offence::InvalidData).await;
-                self.scheduler.faulty(source, item, now);
+                self.inform(Input::Faulty { source, item });
             }
         }
         Ok(())
@@ -304,18 +339,30 @@ impl SyncEngine {
     /// Starts whatever can be started now.
     async fn advance(&mut self) -> Result<(), SyncError> {
         self.start_commit();
-        self.scheduler.set_held_values(self.held_values());
+        self.inform(Input::HeldValues(self.held_values()));
         self.load().await?;
-        for id in self.scheduler.recalls(Instant::now()) {
-            if let Some(recall) = self.readings.get(&id) {
-                recall.cancel();
+        let decided = self.scheduler.poll(Instant::now());
+        for id in decided.cancel {
+            if let Some(cancel) = self.cancels.get(&id) {
+                cancel.cancel();
             }
         }
-        for action in self.scheduler.poll(Instant::now(), &mut self.rng) {
+        for action in decided.ask {
             self.start(action);
         }
         self.tell();
+        self.rotate().await;
         Ok(())
+    }
+
+    /// Asks for other peers when nothing moves with those that there are.
+    async fn rotate(&mut self) {
+        if self.progress.wants_rotation(Instant::now()) {
+            tracing::info!("no progress: looking for other peers");
+            self.parts.metrics.sync.rotated();
+            // If the network has stopped, so will this engine.
+            let _ = self.parts.network.rotate().await;
+        }
     }
 
     fn start(&mut self, action: Action) {
@@ -324,21 +371,19 @@ impl SyncEngine {
             SourceId::Archive(id) => self.archives.get(id).map(|archive| Supplier::Archive(id, archive)),
         };
         let Some(supplier) = supplier else {
-            let _ = self.scheduler.finished(action.id, &Report::empty(Outcome::Local), Instant::now());
+            self.inform(Input::Finished { id: action.id, report: Report::empty(Outcome::Local) });
             return;
         };
-        let recall = CancellationToken::new();
-        if !action.source.is_peer() {
-            self.readings.insert(action.id, recall.clone());
-        }
-        let task = FetchTask::new(supplier, self.pipeline.entrance.clone(), recall, action.id);
+        let cancel = CancellationToken::new();
+        self.cancels.insert(action.id, cancel.clone());
+        let task = FetchTask::new(supplier, self.outlets.clone(), cancel, action.id);
         self.fetches.spawn(task.run(action.fetch));
     }
 
     /// Tops up the scheduler's window of incomplete heights from the store.
     async fn load(&mut self) -> Result<(), SyncError> {
         // Not from the watermarks: they hide a floor that is above what is available, and do not move with it.
-        self.scheduler.waive_blobs_below(self.parts.store.blob_floor());
+        self.inform(Input::WaiveBlobsBelow(self.parts.store.blob_floor()));
         let now = Instant::now();
         if self.unreadable_until.is_some_and(|until| now < until) {
             return Ok(());
@@ -360,7 +405,7 @@ impl SyncEngine {
             .into_iter()
             .map(|gap| Missing { value: gap.value, payload: gap.payload, blobs: gap.blobs })
             .collect();
-        self.scheduler.load(missing, last.unwrap_or(heights.end.saturating_sub(1)));
+        self.inform(Input::Load { missing, loaded_to: last.unwrap_or(heights.end.saturating_sub(1)) });
         Ok(())
     }
 }

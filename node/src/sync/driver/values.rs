@@ -11,17 +11,20 @@ use super::{
     commit::{Committed, FetchedValues, Obstacle, commit},
     mend::Replacement,
 };
-use crate::sync::{fetch::Fetched, scheduler::Ended};
+use crate::sync::{
+    fetch::Fetched,
+    scheduler::{Ended, Input},
+};
 
 impl SyncEngine {
     pub(super) async fn on_fetched(&mut self, fetched: Fetched) -> Result<(), SyncError> {
         let Fetched { id, source, report, values, sets, validator_set, offence } = fetched;
-        self.readings.remove(&id);
+        self.cancels.remove(&id);
         if let Some((offence, reason)) = offence {
             tracing::info!(%source, ?offence, %reason, "an exchange went wrong");
             self.blame(source, offence).await;
         }
-        match (self.scheduler.finished(id, &report, Instant::now()), validator_set) {
+        match (self.scheduler.take(Input::Finished { id, report }, Instant::now()), validator_set) {
             (Ended::Mend(mend), set) => self.start_mend(mend, source, Replacement { values, sets, set }),
             (Ended::Values(heights), _) if !values.is_empty() => {
                 self.fetched.insert(heights.start, FetchedValues { source, values, sets });
@@ -36,7 +39,7 @@ impl SyncEngine {
         let store = self.parts.store.clone();
         let stored = tokio::task::spawn_blocking(move || store.insert_validator_set(&set)).await?;
         if self.unless_it_passes(stored)?.is_some() {
-            self.scheduler.have_validator_set();
+            self.inform(Input::HaveValidatorSet);
         }
         Ok(())
     }
@@ -56,19 +59,19 @@ impl SyncEngine {
         }
         self.parts.feed.refresh();
         let decided = self.parts.feed.current().decided;
-        self.scheduler.set_decided(decided);
+        self.inform(Input::Decided(decided));
         if !blobs.is_empty() {
             self.progress.moved(Instant::now());
         }
         match obstacle {
             Some(Obstacle::UnknownSet(root)) => {
-                self.scheduler.want_validator_set(root);
+                self.inform(Input::WantValidatorSet(root));
                 self.fetched.insert(decided.saturating_add(1), rest);
             }
             Some(Obstacle::Fault { height, fault }) => {
                 tracing::warn!(%source, height, %fault, "a value that is not certified");
                 self.blame(source, Offence::InvalidData).await;
-                self.scheduler.faulty_value(source, height, Instant::now());
+                self.inform(Input::FaultyValue { source, height });
             }
             None => {}
         }

@@ -12,7 +12,8 @@ impl SyncEngine {
         let target = self.scheduler.target();
         let blocked = self.scheduler.blocked();
         let watermarks = self.parts.feed.current();
-        let stall = self.progress.stall(watermarks, target, blocked, Instant::now());
+        let now = Instant::now();
+        let stall = self.progress.stall(watermarks, target, blocked, self.scheduler.in_flight(), now);
         let view = SyncView {
             target,
             peers: self.scheduler.peers(),
@@ -21,8 +22,13 @@ impl SyncEngine {
             in_flight: self.scheduler.in_flight(),
             verifying: self.pipeline.entrance.is_verifying(),
             stall,
+            seconds_without_progress: self.progress.without(now).as_secs(),
+            is_stuck: self.progress.is_stuck(now),
         };
         self.parts.metrics.sync.view(&view);
+        let stats = self.scheduler.stats();
+        self.parts.metrics.sync.counted(&self.counted, &stats);
+        self.counted = stats;
         self.tell_capacities();
         self.parts.view.send_if_modified(|old| {
             let changed = *old != view;

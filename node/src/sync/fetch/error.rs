@@ -58,10 +58,15 @@ impl FetchError {
             Fault::Unclear(_) => Outcome::Broken,
             // Says nothing of what the peer holds: it may serve the same a moment later.
             Fault::Unavailable if self.is_passing() => Outcome::Broken,
+            Fault::Unavailable if self.is_unsupported() => Outcome::Unsupported,
             Fault::Unavailable => Outcome::Unavailable,
             Fault::Busy => Outcome::RateLimited,
             Fault::Local => Outcome::Local,
         }
+    }
+
+    fn is_unsupported(&self) -> bool {
+        matches!(self, Self::Request(RequestError::Unsupported { .. }))
     }
 
     /// Whether the peer could not answer, rather than that it does not have what was asked for.

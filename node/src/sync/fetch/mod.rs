@@ -13,12 +13,13 @@ use lapis_protocol_spec::{
     BlobSidecar, Bytes32, DecidedValue, Height, Item as WireItem, Matched, PayloadEnvelope, PayloadFault, ValidatorSet,
     matching::{DecidedValues, IdentifiedValue, Payloads, RangeBlobs, RootBlobs},
 };
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::answer::Supplier;
 use self::{answer::Answer, error::FetchError};
 use super::{
-    pipeline::{Entrance, Received, ReceivedData},
+    pipeline::{Entered, Entrance, Received, ReceivedData},
     scheduler::{Fetch, Item, Outcome, Report, RequestId, SIDECAR_BYTES, SourceId},
 };
 
@@ -46,17 +47,34 @@ pub(super) struct Fetched {
     pub(super) offence: Option<(Offence, String)>,
 }
 
+/// Something of an answer has come.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub(super) id: RequestId,
+    /// A payload or blob, which is in the pipeline.
+    pub(super) item: Option<Item>,
+    pub(super) bytes: u64,
+}
+
+/// Where exchanges bring what they get.
+#[derive(Clone, Debug)]
+pub(super) struct Outlets {
+    pub(super) entrance: Entrance,
+    /// Told of everything that comes; bounded, and emptied by a loop that waits for no exchange.
+    pub(super) arrivals: mpsc::Sender<Arrival>,
+}
+
 /// Carries out one action.
 pub(super) struct FetchTask {
     supplier: Supplier,
-    entrance: Entrance,
-    recall: CancellationToken,
+    outlets: Outlets,
+    cancel: CancellationToken,
     fetched: Fetched,
 }
 
 impl FetchTask {
-    /// `recall` ends the exchange where it is; what it has brought by then counts.
-    pub(super) fn new(supplier: Supplier, entrance: Entrance, recall: CancellationToken, id: RequestId) -> Self {
+    /// `cancel` ends the exchange where it is; what it has brought by then counts.
+    pub(super) fn new(supplier: Supplier, outlets: Outlets, cancel: CancellationToken, id: RequestId) -> Self {
         let fetched = Fetched {
             id,
             source: supplier.id(),
@@ -66,13 +84,13 @@ impl FetchTask {
             validator_set: None,
             offence: None,
         };
-        Self { supplier, entrance, recall, fetched }
+        Self { supplier, outlets, cancel, fetched }
     }
 
     /// Runs the exchange to its end.
     pub(super) async fn run(mut self, fetch: Fetch) -> Fetched {
-        let recall = self.recall.clone();
-        match recall.run_until_cancelled(self.exchange(fetch)).await {
+        let cancel = self.cancel.clone();
+        match cancel.run_until_cancelled(self.exchange(fetch)).await {
             Some(Err(error)) => self.failed(&error),
             Some(Ok(())) if self.fetched.report.bytes == 0 => self.fetched.report.outcome = Outcome::Unavailable,
             Some(Ok(())) => {}
@@ -108,10 +126,12 @@ impl FetchTask {
         while let Some(item) = answer.next().await? {
             let WireItem::DecidedValue(decided) = item else { return Err(FetchError::OtherItem) };
             matcher.accept(&decided)?;
+            let bytes = decided.encoded_len() as u64;
             self.fetched.report.values += 1;
-            self.fetched.report.bytes += decided.encoded_len() as u64;
+            self.fetched.report.bytes += bytes;
             self.fetched.values.push(*decided);
             self.fetched.sets.extend(answer.take_sets());
+            self.arrived(None, bytes).await?;
             if self.fetched.report.bytes >= MAX_VALUES_BYTES {
                 // We stop; that says nothing of what the source holds.
                 self.fetched.report.outcome = Outcome::Local;
@@ -186,9 +206,23 @@ impl FetchTask {
     }
 
     async fn hand_over(&mut self, item: Item, data: ReceivedData, bytes: u64) -> Result<(), FetchError> {
-        self.entrance.send(Received { source: self.fetched.source, item, data }).await?;
-        self.fetched.report.received.insert(item);
         self.fetched.report.bytes += bytes;
-        Ok(())
+        match self.outlets.entrance.send(Received { source: self.fetched.source, item, data }).await? {
+            Entered::First => {
+                self.fetched.report.received.insert(item);
+                self.arrived(Some(item), bytes).await
+            }
+            Entered::Twice => {
+                self.fetched.report.duplicates.insert(item);
+                self.fetched.report.duplicate_bytes += bytes;
+                self.arrived(None, bytes).await
+            }
+        }
+    }
+
+    /// Tells of what came, after it is where it belongs.
+    async fn arrived(&self, item: Option<Item>, bytes: u64) -> Result<(), FetchError> {
+        let arrival = Arrival { id: self.fetched.id, item, bytes };
+        self.outlets.arrivals.send(arrival).await.map_err(|_| FetchError::Closed)
     }
 }

@@ -4,11 +4,12 @@
 //! for them. Blobs of all heights and peers go through one queue, so that workers always verify full batches; each item
 //! carries who sent it, so that a failed batch still names its culprit.
 
+mod inside;
 mod verify;
 mod write;
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -19,6 +20,7 @@ use tokio::{
     task::{JoinError, JoinSet},
 };
 
+use self::inside::Inside;
 use super::scheduler::{Item, SourceId};
 use crate::metrics::PipelineMetrics;
 
@@ -117,6 +119,16 @@ impl InVerification {
 pub(super) struct Entrance {
     queue: mpsc::Sender<Received>,
     pending: InVerification,
+    inside: Inside,
+}
+
+/// What became of an item at the entrance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entered {
+    /// It is in.
+    First,
+    /// Somebody else has brought it, and it is inside still: this one was dropped.
+    Twice,
 }
 
 /// The pipeline has stopped (the node is shutting down, or a stage failed).
@@ -129,12 +141,16 @@ impl Entrance {
         !self.pending.is_empty()
     }
 
-    /// Hands an item over; waits while the queue is full. Cancel-safe: a cancelled call hands nothing over.
-    pub(super) async fn send(&self, received: Received) -> Result<(), PipelineClosed> {
+    /// Hands an item over, unless it is inside; waits while the queue is full. Cancel-safe: a cancelled call hands
+    /// nothing over.
+    pub(super) async fn send(&self, received: Received) -> Result<Entered, PipelineClosed> {
         let permit = self.queue.reserve().await.map_err(|_| PipelineClosed)?;
+        if !self.inside.enter(received.item) {
+            return Ok(Entered::Twice);
+        }
         self.pending.enter();
         permit.send(received);
-        Ok(())
+        Ok(Entered::First)
     }
 }
 
@@ -197,18 +213,32 @@ impl Pipeline {
         let (queue, received) = mpsc::channel(QUEUE_ITEMS);
         let (proven, to_write) = mpsc::channel(QUEUE_ITEMS);
         let (events_in, events) = mpsc::channel(QUEUE_ITEMS);
-        let pending = InVerification::default();
+        let (pending, inside) = (InVerification::default(), Inside::default());
         let mut stages = Stages(JoinSet::new());
-        let workers = verify::Workers::new(config, kzg, received, pending.clone(), Arc::clone(&metrics));
+        let workers = verify::Workers {
+            config,
+            kzg,
+            queue: Arc::new(Mutex::new(received)),
+            pending: pending.clone(),
+            inside: inside.clone(),
+            metrics: Arc::clone(&metrics),
+        };
         for worker in workers.split(proven, events_in.clone()) {
             stages.start_worker(worker);
         }
-        let writer = write::Writer { config, store, pending: pending.clone(), events: events_in, metrics };
+        let writer = write::Writer {
+            config,
+            store,
+            pending: pending.clone(),
+            inside: inside.clone(),
+            events: events_in,
+            metrics,
+        };
         stages.0.spawn(async {
             writer.run(to_write).await;
             Ok(())
         });
-        Self { entrance: Entrance { queue, pending }, events, stages }
+        Self { entrance: Entrance { queue, pending, inside }, events, stages }
     }
 
     /// Ends the pipeline: nothing more comes in, what is inside is verified and stored.

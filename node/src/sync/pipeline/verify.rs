@@ -8,7 +8,9 @@ use std::{
 use lapis_protocol_spec::{BlobSidecar, Kzg, Matched, PayloadEnvelope};
 use tokio::sync::mpsc;
 
-use super::{InVerification, ItemFault, PipelineConfig, PipelineEvent, Proven, ProvenData, Received, ReceivedData};
+use super::{
+    InVerification, Inside, ItemFault, PipelineConfig, PipelineEvent, Proven, ProvenData, Received, ReceivedData,
+};
 use crate::{
     metrics::PipelineMetrics,
     sync::scheduler::{Item, SourceId},
@@ -18,11 +20,12 @@ type Sender = (SourceId, Item);
 
 /// What all workers share.
 pub(super) struct Workers {
-    config: PipelineConfig,
-    kzg: Arc<Kzg>,
-    queue: Arc<Mutex<mpsc::Receiver<Received>>>,
-    pending: InVerification,
-    metrics: Arc<PipelineMetrics>,
+    pub(super) config: PipelineConfig,
+    pub(super) kzg: Arc<Kzg>,
+    pub(super) queue: Arc<Mutex<mpsc::Receiver<Received>>>,
+    pub(super) pending: InVerification,
+    pub(super) inside: Inside,
+    pub(super) metrics: Arc<PipelineMetrics>,
 }
 
 /// One worker thread.
@@ -33,16 +36,6 @@ pub(super) struct Worker {
 }
 
 impl Workers {
-    pub(super) fn new(
-        config: PipelineConfig,
-        kzg: Arc<Kzg>,
-        queue: mpsc::Receiver<Received>,
-        pending: InVerification,
-        metrics: Arc<PipelineMetrics>,
-    ) -> Self {
-        Self { config, kzg, queue: Arc::new(Mutex::new(queue)), pending, metrics }
-    }
-
     /// One worker per thread.
     pub(super) fn split(
         self,
@@ -113,7 +106,8 @@ impl Worker {
             self.blame(source, item, ItemFault::Proof)?;
         }
         if !outcome.unchecked.is_empty() {
-            let items = outcome.unchecked.into_iter().map(|((_, item), _)| item).collect();
+            let items: Vec<Item> = outcome.unchecked.into_iter().map(|((_, item), _)| item).collect();
+            self.shared.inside.leave(&items);
             self.events.blocking_send(PipelineEvent::NotChecked { items }).ok()?;
         }
         for (sender, verified) in outcome.verified {
@@ -127,6 +121,7 @@ impl Worker {
     }
 
     fn blame(&self, source: SourceId, item: Item, fault: ItemFault) -> Option<()> {
+        self.shared.inside.leave(&[item]);
         self.events.blocking_send(PipelineEvent::Faulty { source, item, fault }).ok()
     }
 }

@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{InVerification, PipelineConfig, PipelineEvent, Proven, ProvenData};
+use super::{InVerification, Inside, PipelineConfig, PipelineEvent, Proven, ProvenData};
 use crate::{
     metrics::PipelineMetrics,
     sync::scheduler::{Item, SIDECAR_BYTES},
@@ -24,6 +24,7 @@ pub(super) struct Writer {
     pub(super) config: PipelineConfig,
     pub(super) store: Store,
     pub(super) pending: InVerification,
+    pub(super) inside: Inside,
     pub(super) events: mpsc::Sender<PipelineEvent>,
     pub(super) metrics: Arc<PipelineMetrics>,
 }
@@ -92,6 +93,7 @@ impl Writer {
                 Err(_cancelled) => return None,
             },
         };
+        self.inside.leave(&items);
         Some(match result {
             Ok(_) => {
                 self.metrics.committed(items.len(), archived, bytes, started.elapsed());

@@ -1,14 +1,16 @@
 //! What the scheduler decides, and what it is told afterwards.
 
-use std::{fmt, ops::Range};
+use std::{fmt, ops::Range, str::FromStr};
 
 use lapis_protocol_spec::{Bytes32, Height, Method, matching::IdentifiedValue};
 use libp2p::PeerId;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::input::text;
 use crate::sync::archive::ArchiveId;
 
 /// Names one exchange that the scheduler asked for. Never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
 
 /// Somebody who can be asked.
@@ -18,6 +20,37 @@ pub enum SourceId {
     Peer(PeerId),
     /// An archive.
     Archive(ArchiveId),
+}
+
+/// What is wrong with the name of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it names neither a peer nor an archive")]
+pub struct NotASource;
+
+impl FromStr for SourceId {
+    type Err = NotASource;
+
+    fn from_str(name: &str) -> Result<Self, NotASource> {
+        match name.split_once(' ') {
+            Some(("peer", id)) => id.parse().map(Self::Peer).map_err(|_| NotASource),
+            Some(("archive", place)) => {
+                place.parse().map(|place| Self::Archive(ArchiveId(place))).map_err(|_| NotASource)
+            }
+            _ => Err(NotASource),
+        }
+    }
+}
+
+impl Serialize for SourceId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        text::serialize(self, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SourceId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        text::deserialize(deserializer)
+    }
 }
 
 impl SourceId {
@@ -93,7 +126,8 @@ impl Fetch {
 }
 
 /// One unit of data work: what is retried, verified and stored on its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Item {
     /// The payload of a height.
     Payload(Height),
@@ -102,6 +136,11 @@ pub enum Item {
 }
 
 impl Item {
+    /// Whether it is a payload.
+    pub fn is_payload(self) -> bool {
+        matches!(self, Self::Payload(_))
+    }
+
     /// The height that the item belongs to.
     pub fn height(self) -> Height {
         match self {
@@ -111,7 +150,8 @@ impl Item {
 }
 
 /// How an exchange ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The response ended in order, whether or not it held all that was asked for.
     Answered,
@@ -123,6 +163,10 @@ pub enum Outcome {
     Broken,
     /// It sent something that an honest source does not send.
     Faulty,
+    /// It does not speak the method. Nobody's fault; it is not asked that way again.
+    Unsupported,
+    /// Somebody else was faster, so it was cancelled. Counts for its speed and for nothing else.
+    Outrun,
     /// Our own doing (shutdown, no permit): not held against anybody.
     Local,
 }

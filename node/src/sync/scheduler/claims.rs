@@ -1,9 +1,9 @@
 //! What a source says that it holds. Hints: they tell whom it makes sense to ask, and nothing more.
 
-use lapis_protocol_spec::{Height, HeightRanges, Status};
+use lapis_protocol_spec::{Height, HeightRanges, Method, Status};
 
 /// Kinds of data that a source may hold for a height.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     /// Decided values.
     Values,
@@ -11,6 +11,20 @@ pub(super) enum Kind {
     Payloads,
     /// Blobs.
     Blobs,
+}
+
+impl Kind {
+    /// What it is asked for by. A peer that lacks one of them is not asked for any of it.
+    pub(super) fn methods(self) -> &'static [Method] {
+        match self {
+            Self::Values => &[Method::DecidedValuesByRange],
+            Self::Payloads => &[Method::PayloadsByRange],
+            Self::Blobs => &[Method::BlobsByRange, Method::BlobsByRoot],
+        }
+    }
+
+    /// The kinds of data that a height has.
+    pub(super) const DATA: [Self; 2] = [Self::Payloads, Self::Blobs];
 }
 
 /// Claims of one source.

@@ -3,6 +3,7 @@
 use std::{collections::HashSet, ops::Range, time::Duration};
 
 use lapis_protocol_spec::Height;
+use serde::{Deserialize, Serialize};
 
 use super::{
     action::{Item, Outcome},
@@ -10,7 +11,8 @@ use super::{
 };
 
 /// How requests are spread over time and peers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Pacing {
     /// As much as peers deliver and memory takes.
     Adaptive,
@@ -19,12 +21,15 @@ pub enum Pacing {
 }
 
 /// Bounds of the scheduler.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SchedulerConfig {
     /// Bytes asked for or received and not yet stored.
     pub max_buffered_bytes: u64,
     /// Bytes that one request asks for, unless a single item is larger.
     pub max_request_bytes: u64,
+    /// Bytes out of `max_buffered_bytes` that are kept for asking a second time for what holds up the order; 0 if nothing
+    /// is asked for twice. More than a quarter of the whole counts as a quarter.
+    pub hedge_bytes: u64,
     /// How far above the imported height data is fetched.
     pub max_heights_ahead: u64,
     /// Incomplete heights held in memory.
@@ -40,6 +45,7 @@ impl Default for SchedulerConfig {
         Self {
             max_buffered_bytes: 64 * 1024 * 1024,
             max_request_bytes: 4 * 1024 * 1024,
+            hedge_bytes: 4 * 1024 * 1024,
             max_heights_ahead: 1000,
             max_loaded_heights: 512,
             pacing: Pacing::Adaptive,
@@ -48,14 +54,34 @@ impl Default for SchedulerConfig {
     }
 }
 
+impl SchedulerConfig {
+    /// Bytes that may be in flight a second time.
+    pub(super) fn hedge_room(&self) -> u64 {
+        match self.pacing {
+            Pacing::Adaptive => self.hedge_bytes.min(self.max_buffered_bytes / 4),
+            Pacing::Fixed(_) => 0,
+        }
+    }
+
+    /// Bytes that may be asked for or received and not stored, what is asked for a second time apart.
+    pub(super) fn first_room(&self) -> u64 {
+        self.max_buffered_bytes.saturating_sub(self.hedge_room())
+    }
+
+    /// Bytes that may be in flight to sources that have not delivered anything yet, while others could be asked.
+    pub(super) fn exploration_room(&self) -> u64 {
+        self.max_buffered_bytes / 4
+    }
+}
+
 /// Why nothing more can be asked for, though something is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocked {
     /// No peer is connected, and no archive has what is missing.
     NoPeers,
-    /// No connected peer and no archive claims to have this.
+    /// No connected peer and no archive claims to have this, or all that do were asked and lack it.
     NobodyHas(Range<Height>),
-    /// Peers that have it are busy, paused or just failed to deliver it.
+    /// Peers that claim it, and have not said that they lack it, are busy, paused or just failed to deliver it.
     PeersBusy(Range<Height>),
     /// No peer claims it; archives that do are busy, paused or just failed to deliver it.
     ArchivesBusy(Range<Height>),
@@ -69,24 +95,67 @@ pub enum Blocked {
     ImporterBehind,
 }
 
+impl Blocked {
+    /// Whether it may end when other peers take the place of those that there are.
+    pub fn is_for_other_peers(&self) -> bool {
+        match self {
+            Self::NoPeers | Self::NobodyHas(_) | Self::PeersBusy(_) | Self::ArchivesBusy(_) | Self::StoreDamaged(_) => {
+                true
+            }
+            Self::BufferFull | Self::OwnTrouble | Self::ImporterBehind => false,
+        }
+    }
+}
+
+/// What the scheduler counted since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Second requests for what held up the order.
+    pub hedges: u64,
+    /// Those of them that brought something before the first request did.
+    pub hedges_won: u64,
+    /// Bytes of items that came twice, or failed verification.
+    pub wasted_bytes: u64,
+}
+
 /// What a finished exchange brought.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// How it ended.
     pub outcome: Outcome,
     /// Items that arrived and match (they are in verification now).
     pub received: HashSet<Item>,
+    /// Items that arrived after somebody else had brought them, and were dropped.
+    #[serde(default, skip_serializing_if = "HashSet::is_empty")]
+    pub duplicates: HashSet<Item>,
+    /// Their bytes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub duplicate_bytes: u64,
     /// Decided values that arrived in order from the first asked for.
     pub values: u64,
     /// Payload bytes that arrived.
     pub bytes: u64,
     /// The height at which it went wrong, where heights are independent of each other: of later ones it says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broke_at: Option<Height>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Report {
     /// Nothing arrived.
     pub fn empty(outcome: Outcome) -> Self {
-        Self { outcome, received: HashSet::new(), values: 0, bytes: 0, broke_at: None }
+        Self {
+            outcome,
+            received: HashSet::new(),
+            duplicates: HashSet::new(),
+            duplicate_bytes: 0,
+            values: 0,
+            bytes: 0,
+            broke_at: None,
+        }
     }
 }

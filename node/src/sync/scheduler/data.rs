@@ -4,14 +4,20 @@
 //! verification or on its way to the store). Bytes are reserved when an item is asked for and released when it is stored
 //! or lost, so that the sum of all that is received and not yet stored never exceeds the budget.
 
-use std::collections::{BTreeMap, HashSet, btree_map::Entry};
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use lapis_protocol_spec::{
-    BlobSidecar, Bytes48, Height, HeightRanges, MAX_REQUEST_HASHES, MAX_REQUEST_HEIGHTS, PayloadEnvelope,
-    matching::IdentifiedValue,
+    BlobSidecar, Height, HeightRanges, MAX_REQUEST_HASHES, MAX_REQUEST_HEIGHTS, matching::IdentifiedValue,
 };
 
-use super::action::{Fetch, Item, RequestId};
+use self::work::{Slot, Work};
+use super::{
+    action::{Fetch, Item, RequestId},
+    claims::Kind,
+    config::Report,
+};
 
 /// What one height lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,80 +28,6 @@ pub struct Missing {
     pub payload: bool,
     /// Indices of the missing blobs, ascending.
     pub blobs: Vec<u64>,
-}
-
-/// Where an item is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Slot {
-    Missing,
-    InFlight(RequestId),
-    Received,
-}
-
-#[derive(Debug)]
-struct Work {
-    value: IdentifiedValue,
-    payload: Option<Slot>,
-    blobs: BTreeMap<u64, Slot>,
-    /// Asked for as a whole height and not got: peers may hold parts of it, which are served by hash only.
-    in_parts: bool,
-}
-
-impl Work {
-    fn new(missing: Missing) -> Self {
-        // A blob that occurs twice in a height is fetched once: the store fills all its places.
-        let mut seen: HashSet<Bytes48> = HashSet::new();
-        let commitments = &missing.value.value().blob_kzg_commitments;
-        let wanted = missing.blobs.into_iter().filter(|index| {
-            let commitment = usize::try_from(*index).ok().and_then(|index| commitments.get(index));
-            commitment.is_some_and(|commitment| seen.insert(*commitment))
-        });
-        let blobs = wanted.map(|index| (index, Slot::Missing)).collect();
-        Self { payload: missing.payload.then_some(Slot::Missing), blobs, in_parts: false, value: missing.value }
-    }
-
-    fn merge(&mut self, again: Self) {
-        self.payload = self.payload.or(again.payload);
-        for (index, slot) in again.blobs {
-            self.blobs.entry(index).or_insert(slot);
-        }
-    }
-
-    fn slot(&mut self, item: Item) -> Option<&mut Slot> {
-        match item {
-            Item::Payload(_) => self.payload.as_mut(),
-            Item::Blob(_, index) => self.blobs.get_mut(&index),
-        }
-    }
-
-    fn slot_of(&self, item: Item) -> Option<Slot> {
-        match item {
-            Item::Payload(_) => self.payload,
-            Item::Blob(_, index) => self.blobs.get(&index).copied(),
-        }
-    }
-
-    fn is_done(&self) -> bool {
-        self.payload.is_none() && self.blobs.is_empty()
-    }
-
-    fn missing_blobs(&self) -> impl Iterator<Item = u64> + '_ {
-        self.blobs.iter().filter(|(_, slot)| **slot == Slot::Missing).map(|(index, _)| *index)
-    }
-
-    /// Whether every blob of the value is missing, so that the height can be asked for as a whole.
-    fn is_whole(&self) -> bool {
-        !self.in_parts
-            && self.blobs.len() == self.value.value().blob_count()
-            && !self.blobs.is_empty()
-            && self.blobs.values().all(|slot| *slot == Slot::Missing)
-    }
-
-    fn payload_bytes(&self) -> u64 {
-        // A certified size beyond what the protocol can carry is never delivered; it must not upset the sums.
-        let size = self.value.value().payload_size.min(PayloadEnvelope::MAX_BYTES as u64);
-        size + PayloadEnvelope::FIXED_BYTES as u64
-    }
 }
 
 /// Bytes of one sidecar.
@@ -121,18 +53,35 @@ pub(super) struct DataLane {
     loaded_to: Height,
     /// Blobs below are not wanted.
     waived: Height,
+    /// Heights of which something is missing that is not asked for.
+    wanting: BTreeSet<Height>,
     reserved: u64,
+    /// Bytes that are asked for a second time.
+    hedged: u64,
 }
 
 impl DataLane {
     /// Nothing loaded up to `loaded_to`.
     pub(super) fn new(loaded_to: Height) -> Self {
-        Self { works: BTreeMap::new(), blobless: HeightRanges::new(), loaded_to, waived: 0, reserved: 0 }
+        Self {
+            works: BTreeMap::new(),
+            blobless: HeightRanges::new(),
+            loaded_to,
+            waived: 0,
+            wanting: BTreeSet::new(),
+            reserved: 0,
+            hedged: 0,
+        }
     }
 
-    /// Bytes asked for or received and not yet stored.
+    /// Bytes asked for or received and not yet stored, what is asked for a second time apart.
     pub(super) fn reserved(&self) -> u64 {
         self.reserved
+    }
+
+    /// Bytes asked for a second time.
+    pub(super) fn hedged(&self) -> u64 {
+        self.hedged
     }
 
     /// Heights in the window.
@@ -145,14 +94,16 @@ impl DataLane {
         self.loaded_to
     }
 
-    /// Lowest height of the window.
-    pub(super) fn first(&self) -> Option<Height> {
-        self.works.first_key_value().map(|(height, _)| *height)
+    /// Heights of which something is missing that is not asked for, ascending.
+    pub(super) fn wanting(&self) -> Vec<Height> {
+        self.wanting.iter().copied().collect()
     }
 
-    /// Heights of the window, ascending.
-    pub(super) fn heights(&self) -> Vec<Height> {
-        self.works.keys().copied().collect()
+    /// The lowest of them, and of what kind the missing is.
+    pub(super) fn first_wanting(&self) -> Option<(Kind, Height)> {
+        let height = *self.wanting.first()?;
+        let payload = self.works.get(&height)?.slot_of(Item::Payload(height));
+        Some((if payload == Some(Slot::Missing) { Kind::Payloads } else { Kind::Blobs }, height))
     }
 
     /// Adds what the store says is missing in the heights up to `loaded_to`.
@@ -174,7 +125,28 @@ impl DataLane {
                 // Looked at again: what has been lost since is missing again, what is on its way stays so.
                 Entry::Occupied(mut entry) => entry.get_mut().merge(work),
             }
+            self.look_at(height);
         }
+    }
+
+    /// Something changed at `height`.
+    fn look_at(&mut self, height: Height) {
+        if self.works.get(&height).is_some_and(Work::is_wanting) {
+            self.wanting.insert(height);
+        } else {
+            self.wanting.remove(&height);
+        }
+    }
+
+    /// Puts `item` there. Gives where it was.
+    fn put(&mut self, item: Item, slot: Slot) -> Option<Slot> {
+        let before = self.works.get_mut(&item.height())?.put(item, slot);
+        self.look_at(item.height());
+        before
+    }
+
+    fn slot(&self, item: Item) -> Option<Slot> {
+        self.works.get(&item.height())?.slot_of(item)
     }
 
     /// Starts over: the store lost something below `loaded_to` that is to be fetched again.
@@ -189,13 +161,16 @@ impl DataLane {
         }
         self.waived = floor;
         let mut released = 0;
-        self.works.retain(|height, work| {
-            if *height < floor {
-                let held = std::mem::take(&mut work.blobs).into_values().filter(|slot| *slot != Slot::Missing);
-                released += held.count() as u64 * SIDECAR_BYTES;
+        let below: Vec<Height> = self.works.range(..floor).map(|(height, _)| *height).collect();
+        for height in below {
+            if let Some(work) = self.works.get_mut(&height) {
+                released += work.give_up_blobs() * SIDECAR_BYTES;
+                if work.is_done() {
+                    self.works.remove(&height);
+                }
             }
-            !work.is_done()
-        });
+            self.look_at(height);
+        }
         self.reserved = self.reserved.saturating_sub(released);
     }
 
@@ -214,7 +189,10 @@ impl DataLane {
         for (next, work) in (height..).zip(self.works.range(height..)) {
             let (at, work) = (*work.0, work.1);
             let fits = bytes == 0 || bytes.saturating_add(work.payload_bytes()) <= max_bytes;
-            if at != next || work.payload != Some(Slot::Missing) || !fits || values.len() as u64 >= MAX_REQUEST_HEIGHTS
+            if at != next
+                || work.slot_of(Item::Payload(at)) != Some(Slot::Missing)
+                || !fits
+                || values.len() as u64 >= MAX_REQUEST_HEIGHTS
             {
                 break;
             }
@@ -272,20 +250,74 @@ impl DataLane {
     /// Marks the items of a request as asked for and reserves their bytes.
     pub(super) fn start(&mut self, id: RequestId, items: &[Item]) {
         for item in items {
-            if let Some(slot) = self.works.get_mut(&item.height()).and_then(|work| work.slot(*item)) {
-                *slot = Slot::InFlight(id);
-            }
+            self.put(*item, Slot::InFlight(id));
         }
         self.reserved += items.iter().map(|item| self.bytes_of(*item)).sum::<u64>();
     }
 
-    /// The first of `items` that is still asked for by the request `id`.
-    pub(super) fn first_in_flight(&self, id: RequestId, items: &[Item]) -> Option<Item> {
-        let slot = |item: Item| self.works.get(&item.height()).and_then(|work| work.slot_of(item));
-        items.iter().copied().find(|item| slot(*item) == Some(Slot::InFlight(id)))
+    /// What is on its way of the lowest height, by the request that was made last for it.
+    pub(super) fn holding_up(&self) -> BTreeMap<RequestId, Vec<Item>> {
+        let mut waiting: BTreeMap<RequestId, Vec<Item>> = BTreeMap::new();
+        let Some((height, work)) = self.works.first_key_value() else { return waiting };
+        for (item, slot) in work.slots(*height) {
+            if let Slot::InFlight(id) | Slot::Hedged { second: id, .. } = slot {
+                waiting.entry(id).or_default().push(item);
+            }
+        }
+        waiting
     }
 
-    fn bytes_of(&self, item: Item) -> u64 {
+    /// What to ask for to get `items`, which are of one height and one kind, a second time: as much as `room` takes.
+    pub(super) fn propose_again(&self, items: &[Item], room: u64) -> Option<Proposal> {
+        let height = items.first()?.height();
+        let work = self.works.get(&height)?;
+        let mut bytes = 0;
+        let fits = |item: &&Item| {
+            bytes += Self::item_bytes(work, **item);
+            bytes <= room
+        };
+        let items: Vec<Item> = items.iter().take(MAX_REQUEST_HASHES).take_while(fits).copied().collect();
+        let bytes = items.iter().map(|item| Self::item_bytes(work, *item)).sum();
+        let indices = items.iter().filter_map(|item| match item {
+            Item::Blob(_, index) => Some(*index),
+            Item::Payload(_) => None,
+        });
+        let fetch = match items.first()? {
+            Item::Payload(_) => Fetch::Payloads(vec![work.value.clone()]),
+            Item::Blob(..) => Fetch::Blobs(vec![(work.value.clone(), indices.collect())]),
+        };
+        Some(Proposal { fetch, items, bytes })
+    }
+
+    /// The request `id` asks a second time for `items`, `bytes` in all.
+    pub(super) fn start_hedge(&mut self, id: RequestId, items: &[Item], bytes: u64) {
+        for item in items {
+            if let Some(Slot::InFlight(first)) = self.slot(*item) {
+                self.put(*item, Slot::Hedged { first, second: id });
+            }
+        }
+        self.hedged += bytes;
+    }
+
+    /// A request that asked a second time, for `bytes`, ended.
+    pub(super) fn end_hedge(&mut self, bytes: u64) {
+        self.hedged = self.hedged.saturating_sub(bytes);
+    }
+
+    /// The first of `items` that is still asked for by the request `id`.
+    pub(super) fn first_in_flight(&self, id: RequestId, items: &[Item]) -> Option<Item> {
+        items.iter().copied().find(|item| self.slot(*item).is_some_and(|slot| slot.is_asked_of(id)))
+    }
+
+    /// An item of the request `id` arrived and goes into verification.
+    pub(super) fn received(&mut self, id: RequestId, item: Item) -> Received {
+        let Some(slot) = self.slot(item).filter(|slot| slot.is_asked_of(id)) else { return Received::Unwanted };
+        self.put(item, Slot::Received);
+        Received::Wanted { rival: slot.rival_of(id) }
+    }
+
+    /// Bytes that an item takes while it is not stored.
+    pub(super) fn bytes_of(&self, item: Item) -> u64 {
         self.works.get(&item.height()).map_or(0, |work| Self::item_bytes(work, item))
     }
 
@@ -299,19 +331,22 @@ impl DataLane {
     }
 
     /// The request `id` ended; `received` of its items arrived. Gives the heights of those that did not.
-    pub(super) fn finish(&mut self, id: RequestId, items: &[Item], received: &HashSet<Item>) -> Vec<Height> {
+    pub(super) fn finish(&mut self, id: RequestId, items: &[Item], report: &Report) -> Vec<Height> {
         let mut lost = Vec::new();
         for item in items {
-            let bytes = self.bytes_of(*item);
-            let Some(slot) = self.works.get_mut(&item.height()).and_then(|work| work.slot(*item)) else { continue };
-            if *slot != Slot::InFlight(id) {
+            let Some(slot) = self.slot(*item).filter(|slot| slot.is_asked_of(id)) else { continue };
+            if report.received.contains(item) {
+                self.put(*item, Slot::Received);
                 continue;
             }
-            if received.contains(item) {
-                *slot = Slot::Received;
-            } else {
-                *slot = Slot::Missing;
-                self.reserved = self.reserved.saturating_sub(bytes);
+            match slot.rival_of(id) {
+                Some(rival) => drop(self.put(*item, Slot::InFlight(rival))),
+                None => {
+                    self.put(*item, Slot::Missing);
+                    self.reserved = self.reserved.saturating_sub(self.bytes_of(*item));
+                }
+            }
+            if !report.duplicates.contains(item) {
                 lost.push(item.height());
             }
         }
@@ -321,30 +356,36 @@ impl DataLane {
 
     /// An item that arrived is not usable (its proof is wrong, or the store could not take it): it is missing again.
     pub(super) fn lost(&mut self, item: Item) {
-        let bytes = self.bytes_of(item);
-        if let Some(slot) = self.works.get_mut(&item.height()).and_then(|work| work.slot(item))
-            && *slot != Slot::Missing
-        {
-            *slot = Slot::Missing;
-            self.reserved = self.reserved.saturating_sub(bytes);
+        if self.slot(item).is_some_and(|slot| slot != Slot::Missing) {
+            self.put(item, Slot::Missing);
+            self.reserved = self.reserved.saturating_sub(self.bytes_of(item));
         }
     }
 
     /// An item is in the store. Gives `true` if that completes its height.
     pub(super) fn stored(&mut self, item: Item) -> bool {
-        let bytes = self.bytes_of(item);
-        let Some(work) = self.works.get_mut(&item.height()) else { return false };
-        let slot = match item {
-            Item::Payload(_) => work.payload.take(),
-            Item::Blob(_, index) => work.blobs.remove(&index),
-        };
-        if slot.is_some_and(|slot| slot != Slot::Missing) {
+        let (height, bytes) = (item.height(), self.bytes_of(item));
+        let Some(work) = self.works.get_mut(&height) else { return false };
+        if work.take(item).is_some_and(|slot| slot != Slot::Missing) {
             self.reserved = self.reserved.saturating_sub(bytes);
         }
         let done = work.is_done();
         if done {
-            self.works.remove(&item.height());
+            self.works.remove(&height);
         }
+        self.look_at(height);
         done
     }
+}
+
+/// What an item that arrived is to the lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Received {
+    /// It was waited for, and asked of `rival` as well.
+    Wanted {
+        /// The other request for it.
+        rival: Option<RequestId>,
+    },
+    /// It is here already, or not wanted any more.
+    Unwanted,
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use lapis_protocol_spec::{Bytes32, Height};
+use serde::{Deserialize, Serialize};
 
 use super::action::{Fetch, RequestId};
 
@@ -20,12 +21,13 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// A row that is to be fetched again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Mend {
     /// The decided value of a height, with its certificate.
     Value(Height),
     /// The validator set with this root.
-    ValidatorSet(Bytes32),
+    ValidatorSet(#[serde(with = "crate::genesis_file::hex_bytes")] Bytes32),
 }
 
 impl Mend {

@@ -11,6 +11,9 @@ mod action;
 mod claims;
 mod config;
 mod data;
+mod flight;
+mod hedge;
+mod input;
 mod mend;
 mod plan;
 mod recall;
@@ -19,6 +22,7 @@ mod sources;
 mod values;
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     ops::Range,
     time::{Duration, Instant},
@@ -29,29 +33,24 @@ use libp2p::PeerId;
 
 pub use self::{
     action::{Action, Fetch, Item, Outcome, RequestId, SourceId},
-    config::{Blocked, Pacing, Report, SchedulerConfig},
+    config::{Blocked, Pacing, Report, SchedulerConfig, Stats},
     data::{Missing, SIDECAR_BYTES},
+    input::Input,
     mend::Mend,
     source::PeerCapacity,
 };
-use self::{data::DataLane, mend::MendLane, source::Delivery, sources::SourceBook, values::ValuesLane};
+use self::{
+    data::{DataLane, Received},
+    flight::{Cancelled, Flight},
+    hedge::Credit,
+    mend::MendLane,
+    sources::SourceBook,
+    values::ValuesLane,
+};
 use super::archive::ArchiveId;
 
 /// How long nothing is asked for after something could not be checked or stored.
 const HOLD: Duration = Duration::from_secs(1);
-
-/// An exchange that the scheduler asked for.
-#[derive(Debug)]
-struct Flight {
-    source: SourceId,
-    method: Method,
-    items: Vec<Item>,
-    bytes: u64,
-    started: Instant,
-    /// The row that it is to mend, if it is for that.
-    mend: Option<Mend>,
-    is_recalled: bool,
-}
 
 /// What an exchange that ended was for, as far as its driver has something in hand for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,12 +81,17 @@ pub struct Scheduler {
     flights: BTreeMap<RequestId, Flight>,
     next_id: u64,
     last_start: Option<Instant>,
+    /// Exchanges that are to end and were not named yet. As many as there are flights.
+    to_cancel: Vec<RequestId>,
+    credit: Credit,
+    stats: Stats,
     blocked: Option<Blocked>,
 }
 
 impl Scheduler {
     /// A node whose store has decided up to `decided`, lacks nothing up to `available` and imported up to `imported`.
     pub fn new(config: SchedulerConfig, decided: Height, available: Height, imported: Height) -> Self {
+        let credit = Credit::new(config.hedge_room());
         Self {
             config,
             book: SourceBook::default(),
@@ -102,6 +106,9 @@ impl Scheduler {
             flights: BTreeMap::new(),
             next_id: 0,
             last_start: None,
+            to_cancel: Vec::new(),
+            credit,
+            stats: Stats::default(),
             blocked: None,
         }
     }
@@ -150,7 +157,12 @@ impl Scheduler {
 
     /// Bytes asked for or received and not yet stored.
     pub fn buffered_bytes(&self) -> u64 {
-        self.data.reserved()
+        self.data.reserved().saturating_add(self.data.hedged())
+    }
+
+    /// What was counted so far.
+    pub fn stats(&self) -> Stats {
+        self.stats
     }
 
     /// Exchanges in flight.
@@ -234,6 +246,7 @@ impl Scheduler {
 
     /// An item is in the store.
     pub fn stored(&mut self, item: Item) {
+        self.credit.earn(self.data.bytes_of(item));
         if self.data.stored(item) {
             self.book.forget_height(item.height());
         }
@@ -241,7 +254,9 @@ impl Scheduler {
 
     /// An item from `source` failed verification: ask somebody else.
     pub fn faulty(&mut self, source: SourceId, item: Item, now: Instant) {
+        self.stats.wasted_bytes += self.data.bytes_of(item);
         self.data.lost(item);
+        self.book.sent_garbage(source, now);
         self.book.lacks(source, item.height(), Outcome::Faulty, now);
     }
 
@@ -276,16 +291,36 @@ impl Scheduler {
         }
     }
 
+    /// Something of an answer arrived, `item` if it is a payload or a blob, `bytes` in all. Not to be told of everything
+    /// costs nothing but knowledge: [`Self::finished`] says what came in the end.
+    pub fn received(&mut self, id: RequestId, item: Option<Item>, bytes: u64, now: Instant) {
+        let Some(flight) = self.flights.get_mut(&id) else { return };
+        let (source, arrival) = (flight.source, flight.arrives(bytes, now));
+        self.book.received(source, arrival, now);
+        if let Some(item) = item
+            && let Received::Wanted { rival: Some(rival) } = self.data.received(id, item)
+        {
+            self.outran(id, rival);
+        }
+    }
+
     /// An exchange ended.
     pub fn finished(&mut self, id: RequestId, report: &Report, now: Instant) -> Ended {
-        let Some(flight) = self.flights.remove(&id) else { return Ended::Other };
-        let delivery = Delivery {
-            outcome: report.outcome,
-            asked: flight.bytes,
-            arrived: report.bytes,
-            elapsed: now.saturating_duration_since(flight.started),
+        let Some(mut flight) = self.flights.remove(&id) else { return Ended::Other };
+        self.to_cancel.retain(|cancelled| *cancelled != id);
+        let outcome = flight.outcome(report.outcome);
+        let untold = report.bytes.saturating_sub(flight.arrived);
+        if untold > 0 {
+            let arrival = flight.arrives(untold, now);
+            self.book.received(flight.source, arrival, now);
+        }
+        self.book.ended(flight.source, flight.method, flight.delivery(outcome, now), now);
+        let report = match outcome {
+            reported if reported == report.outcome => Cow::Borrowed(report),
+            outcome => Cow::Owned(Report { outcome, ..report.clone() }),
         };
-        self.book.ended(flight.source, flight.method, delivery, now);
+        let report = report.as_ref();
+        self.settle(&flight, report);
         if let Some(mend) = flight.mend {
             return self.mend_finished(id, mend, &flight, report, now);
         }
@@ -309,7 +344,7 @@ impl Scheduler {
     }
 
     fn data_finished(&mut self, id: RequestId, flight: &Flight, report: &Report, now: Instant) {
-        let lost = self.data.finish(id, &flight.items, &report.received);
+        let lost = self.data.finish(id, &flight.items, report);
         let unread = |height: Height| report.broke_at.is_some_and(|at| height > at);
         for height in lost.iter().filter(|height| !unread(**height)) {
             self.book.lacks(flight.source, *height, report.outcome, now);
@@ -338,7 +373,11 @@ impl Scheduler {
         report: &Report,
         now: Instant,
     ) -> Option<Range<Height>> {
-        let heights = self.values.finished(id, report.values, report.bytes)?;
+        let (heights, needless) = self.values.finished(id, report.values, report.bytes)?;
+        if let Some(needless) = needless {
+            self.stats.hedges_won += u64::from(flight.hedge.is_some());
+            self.cancel(needless, Cancelled::Outrun);
+        }
         let served_to = heights.start.saturating_add(report.values);
         if served_to < heights.end {
             self.book.lacks(flight.source, served_to, report.outcome, now);

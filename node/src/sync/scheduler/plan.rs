@@ -12,10 +12,12 @@ use super::{
     config::{Blocked, Pacing},
     data::{Proposal, SIDECAR_BYTES},
     mend::Mend,
+    sources::Wanted,
+    values,
 };
 
 /// A busy source is given another request only if this much of its window is free (or the request is smaller).
-const LEAST_REQUEST_BYTES: u64 = 8 * SIDECAR_BYTES;
+pub(super) const LEAST_REQUEST_BYTES: u64 = 8 * SIDECAR_BYTES;
 
 /// What data is asked for by.
 const DATA_METHODS: [Method; 3] = [Method::PayloadsByRange, Method::BlobsByRange, Method::BlobsByRoot];
@@ -38,6 +40,7 @@ impl Scheduler {
             self.poll_values(now, rng, &mut actions);
         }
         self.poll_data(now, rng, &mut actions);
+        self.poll_hedges(now, rng, &mut actions);
         if self.blocked.is_none() {
             self.blocked = self.mends.first().map(Blocked::StoreDamaged).or_else(|| self.values_blocked());
         }
@@ -66,7 +69,8 @@ impl Scheduler {
             }
             let height = if let Mend::Value(height) = mend { height } else { decided };
             let fetch = mend.fetch(decided);
-            let Some(source) = self.book.choose(Kind::Values, height, fetch.method(), 0, now, rng) else { continue };
+            let wanted = Wanted { method: fetch.method(), ..self.wanted_value(height) };
+            let Some(source) = self.book.choose(&wanted, now, rng) else { continue };
             let action = self.start(source, fetch, Vec::new(), self.values.expected_bytes(1), now);
             self.mends.started(mend, action.id);
             if let Some(flight) = self.flights.get_mut(&action.id) {
@@ -79,8 +83,8 @@ impl Scheduler {
     fn poll_validator_set(&mut self, now: Instant, rng: &mut impl Rng, actions: &mut Vec<Action>) {
         let Some(root) = self.wanted_set.filter(|_| !self.set_in_flight) else { return };
         let height = self.values.decided().saturating_add(1);
-        let method = Method::ValidatorSetByRoot;
-        if let Some(source) = self.book.choose(Kind::Values, height, method, 0, now, rng) {
+        let wanted = Wanted { method: Method::ValidatorSetByRoot, ..self.wanted_value(height) };
+        if let Some(source) = self.book.choose(&wanted, now, rng) {
             self.set_in_flight = true;
             actions.push(self.start(source, Fetch::ValidatorSet { root, height }, Vec::new(), 0, now));
         }
@@ -88,7 +92,9 @@ impl Scheduler {
 
     fn poll_values(&mut self, now: Instant, rng: &mut impl Rng, actions: &mut Vec<Action>) {
         while !self.is_full(actions) {
-            let Some((source, heights)) = self.values.next(&self.book, now, rng) else { return };
+            let exploration_room = self.config.exploration_room();
+            let next = self.values.next(&self.book, exploration_room, now, rng);
+            let Some((source, heights)) = next else { return };
             let bytes = self.values.expected_bytes(heights.end - heights.start);
             let action = self.start(source, Fetch::Values(heights.clone()), Vec::new(), bytes, now);
             self.values.started(action.id, heights);
@@ -98,14 +104,14 @@ impl Scheduler {
 
     fn poll_data(&mut self, now: Instant, rng: &mut impl Rng, actions: &mut Vec<Action>) {
         let mut unserved: Option<(Kind, Range<Height>)> = None;
-        if let Some(first) = self.data.first()
+        if let Some((kind, first)) = self.data.first_wanting()
             && !self.book.anyone_is_free(&DATA_METHODS, first, now)
         {
-            self.blocked = Some(self.why_unserved(Kind::Blobs, first..first.saturating_add(1)));
+            self.blocked = Some(self.why_unserved(kind, first..first.saturating_add(1)));
             return;
         }
-        for height in self.data.heights() {
-            for kind in [Kind::Payloads, Kind::Blobs] {
+        for height in self.data.wanting() {
+            for kind in Kind::DATA {
                 match self.poll_height(kind, height, now, rng, actions) {
                     Asked::All => {}
                     Asked::Nobody => {
@@ -124,7 +130,7 @@ impl Scheduler {
     }
 
     fn why_unserved(&self, kind: Kind, range: Range<Height>) -> Blocked {
-        if self.book.any_peer_claims(kind, range.start) {
+        if self.book.any_peer_promises(kind, range.start) {
             Blocked::PeersBusy(range)
         } else if self.book.any_archive_claims(kind, range.start) {
             Blocked::ArchivesBusy(range)
@@ -137,10 +143,12 @@ impl Scheduler {
 
     /// Why no decided values are on their way although there should be more.
     fn values_blocked(&self) -> Option<Blocked> {
+        if !self.config.follow || !self.values.is_idle() {
+            return None;
+        }
         let next = self.values.decided().saturating_add(1);
         let wanted = next..self.target().saturating_add(1);
-        let waits = self.config.follow && self.values.is_idle() && !wanted.is_empty();
-        waits.then(|| self.why_unserved(Kind::Values, wanted))
+        (!wanted.is_empty()).then(|| self.why_unserved(Kind::Values, wanted))
     }
 
     fn waits_for_import(&self) -> Option<Blocked> {
@@ -158,7 +166,7 @@ impl Scheduler {
         actions: &mut Vec<Action>,
     ) -> Asked {
         loop {
-            let room = self.config.max_buffered_bytes.saturating_sub(self.data.reserved());
+            let room = self.config.first_room().saturating_sub(self.data.reserved());
             let Some(proposal) = self.propose(kind, height, room.min(self.config.max_request_bytes)) else {
                 return Asked::All;
             };
@@ -196,28 +204,47 @@ impl Scheduler {
     ) -> Option<(SourceId, Proposal)> {
         let method = proposal.fetch.method();
         let least = proposal.bytes.min(LEAST_REQUEST_BYTES);
-        let id = self.book.choose(kind, height, method, least, now, rng)?;
+        let exploration_room = self.config.exploration_room();
+        let wanted = Wanted { kind, height, method, bytes: least, except: None, exploration_room };
+        let id = self.book.choose(&wanted, now, rng)?;
         let source = self.book.source(id)?;
         let servable = |height: Height| self.book.may_serve(id, kind, height, now);
-        let fits = proposal.bytes <= source.room().max(least);
+        let room = source.trusted_with(least);
+        let fits = proposal.bytes <= room;
         if fits && proposal.items.iter().all(|item| servable(item.height())) {
             return Some((id, proposal));
         }
-        let mut smaller = self.propose(kind, height, source.room().max(least).min(proposal.bytes))?;
+        let mut smaller = self.propose(kind, height, room.min(proposal.bytes))?;
         smaller.keep_heights(servable);
         // Cutting may turn whole heights into single blobs, which is another method with permits of its own.
         (source.is_free(smaller.fetch.method(), now) && !smaller.items.is_empty()).then_some((id, smaller))
     }
 
     fn start(&mut self, source: SourceId, fetch: Fetch, items: Vec<Item>, bytes: u64, now: Instant) -> Action {
+        self.data.start(RequestId(self.next_id), &items);
+        self.open(source, fetch, items, bytes, now)
+    }
+
+    /// Opens an exchange. What it is for is noted elsewhere.
+    pub(super) fn open(
+        &mut self,
+        source: SourceId,
+        fetch: Fetch,
+        items: Vec<Item>,
+        bytes: u64,
+        now: Instant,
+    ) -> Action {
         let id = RequestId(self.next_id);
         self.next_id += 1;
         let method = fetch.method();
-        self.data.start(id, &items);
         self.book.started(source, method, bytes);
-        self.flights.insert(id, Flight { source, method, items, bytes, started: now, mend: None, is_recalled: false });
+        self.flights.insert(id, Flight::new(source, method, items, bytes, now));
         self.last_start = Some(now);
         Action { id, source, fetch }
+    }
+
+    fn wanted_value(&self, height: Height) -> Wanted {
+        values::wanted(height, None, self.config.exploration_room())
     }
 }
 

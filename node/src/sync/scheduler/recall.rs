@@ -1,11 +1,12 @@
-//! Giving up on archives: what one is slow to give is asked of a peer that has come since.
+//! Exchanges that are to end before their answers do: with archives, when a peer that could give the same has come since,
+//! and with whoever was outrun by a second request.
 
 use std::time::{Duration, Instant};
 
 use lapis_protocol_spec::{Height, Method};
 
 use super::{
-    Flight, Mend, Scheduler,
+    Cancelled, Flight, Mend, Scheduler,
     action::{Item, RequestId},
     claims::Kind,
 };
@@ -14,30 +15,38 @@ use super::{
 const RECALL_AFTER: Duration = Duration::from_secs(2);
 
 impl Scheduler {
-    /// Exchanges with archives that are to end now, since a peer that has not failed to deliver the same is free. Each is
-    /// named once, and reported as finished like any other, with what it has brought so far.
-    pub fn recalls(&mut self, now: Instant) -> Vec<RequestId> {
+    /// Exchanges that are to end now. Each is named once, and reported as finished like any other, with what it has
+    /// brought so far and as [`Outcome::Local`](super::Outcome::Local).
+    pub fn cancellations(&mut self, now: Instant) -> Vec<RequestId> {
+        for id in self.slow_archives(now) {
+            self.cancel(id, Cancelled::Recalled);
+        }
+        std::mem::take(&mut self.to_cancel)
+    }
+
+    /// Ends the exchange `id`, unless it is to end already.
+    pub(super) fn cancel(&mut self, id: RequestId, why: Cancelled) {
+        if let Some(flight) = self.flights.get_mut(&id)
+            && flight.cancelled.is_none()
+        {
+            flight.cancelled = Some(why);
+            self.to_cancel.push(id);
+        }
+    }
+
+    /// Exchanges with archives while a peer that has not failed to deliver the same is free.
+    fn slow_archives(&self, now: Instant) -> Vec<RequestId> {
         let is_slow = |flight: &Flight| {
             let waited = now.saturating_duration_since(flight.started);
-            !flight.source.is_peer() && !flight.is_recalled && waited >= RECALL_AFTER
+            !flight.source.is_peer() && flight.cancelled.is_none() && waited >= RECALL_AFTER
         };
         let slow = self.flights.iter().filter(|(_, flight)| is_slow(flight));
-        let recalled: Vec<RequestId> = slow
-            .filter(|(id, flight)| {
-                let (kind, height) = match self.outstanding(**id, flight) {
-                    Some(outstanding) => outstanding,
-                    None => return false,
-                };
-                self.book.a_fresh_peer_is_free(kind, height, flight.method, now)
-            })
-            .map(|(id, _)| *id)
-            .collect();
-        for id in &recalled {
-            if let Some(flight) = self.flights.get_mut(id) {
-                flight.is_recalled = true;
-            }
-        }
-        recalled
+        slow.filter(|(id, flight)| {
+            let outstanding = self.outstanding(**id, flight);
+            outstanding.is_some_and(|(kind, height)| self.book.a_fresh_peer_is_free(kind, height, flight.method, now))
+        })
+        .map(|(id, _)| *id)
+        .collect()
     }
 
     /// The first of what `flight` has not brought.

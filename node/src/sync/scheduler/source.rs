@@ -1,30 +1,38 @@
 //! One source as the scheduler sees it: what it claims, how much it may have in flight, what it was found not to have.
+//!
+//! A window bounds the bytes in flight: it begins small, grows by what is asked while all goes well, later by a step, and
+//! is halved by what breaks and by answers that take long. So a source has no more in flight than it delivers within
+//! seconds, and one that nobody knows is not trusted with much.
+
+mod pace;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     time::{Duration, Instant},
 };
 
 use lapis_protocol_spec::{Height, MAX_CONCURRENT_REQUESTS, Method};
 use libp2p::PeerId;
 
+pub(super) use self::pace::{LEAST_WAIT, Pace};
 use super::{
     action::Outcome,
     claims::{Claims, Kind},
+    data::SIDECAR_BYTES,
 };
 
-/// Bytes in flight that an unknown source is trusted to deliver.
-const INITIAL_WINDOW: u64 = 4 * 1024 * 1024;
+/// Bytes in flight to a source that is still to show how fast it is: of the slowest, what takes seconds.
+const FIRST_WINDOW: u64 = 4 * SIDECAR_BYTES;
+/// Bytes in flight to one that has just shown it.
+const INITIAL_WINDOW: u64 = 2 * 1024 * 1024;
 /// A window never falls below one item.
 const MIN_WINDOW: u64 = 256 * 1024;
 /// Nor does it grow beyond what fills a 1 Gbit/s link of 250 ms.
 const MAX_WINDOW: u64 = 32 * 1024 * 1024;
 /// Added to the window by every exchange that delivered all it was asked for.
 const WINDOW_STEP: u64 = 512 * 1024;
-/// Weight of the newest measurement in the delivery rate.
-const RATE_WEIGHT: f64 = 0.3;
-/// Rate assumed of a source that has not delivered yet: high enough that it is tried.
-const UNKNOWN_RATE: f64 = 50.0 * 1024.0 * 1024.0;
+/// An answer that takes longer was too much to ask for: the window falls, once in that time.
+const LONG_ANSWER: Duration = Duration::from_secs(2);
 /// First wait after "does not have it"; doubles with each repetition for the same height.
 const FIRST_LACK: Duration = Duration::from_millis(100);
 /// Longest wait before a source is asked again for what it lacked.
@@ -37,13 +45,43 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Heights that are remembered as lacking, per source.
 const MAX_LACKS: usize = 1024;
+/// Whoever lacked a height so often although it claims it is not believed at once when it claims it anew.
+const BELIEVED_STRIKES: u32 = 2;
+
+/// Why a source did not deliver something of a height.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Why {
+    /// It was busy, or the exchange broke.
+    NotDelivered,
+    /// It does not have it.
+    NotHeld,
+    /// What it sent is wrong.
+    Faulty,
+}
+
+impl Why {
+    fn of(outcome: Outcome) -> Option<Self> {
+        match outcome {
+            Outcome::Answered | Outcome::Unavailable | Outcome::Unsupported => Some(Self::NotHeld),
+            Outcome::RateLimited | Outcome::Broken | Outcome::Outrun => Some(Self::NotDelivered),
+            Outcome::Faulty => Some(Self::Faulty),
+            Outcome::Local => None,
+        }
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Lack {
-    until: Instant,
+    /// `None` once it claims the height anew: it may be asked again, and its strikes are kept.
+    until: Option<Instant>,
     strikes: u32,
-    /// It did not lack it, it sent something wrong.
-    faulty: bool,
+    why: Why,
+}
+
+impl Lack {
+    fn is_recent(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| until > now)
+    }
 }
 
 /// One source as the scheduler sees it.
@@ -54,11 +92,16 @@ pub(super) struct Source {
     in_flight: BTreeMap<Method, usize>,
     in_flight_bytes: u64,
     window: u64,
-    /// Bytes per second, smoothed; `None` until something was delivered.
-    rate: Option<f64>,
+    /// Nothing has gone wrong yet: the window grows fast.
+    is_starting: bool,
+    /// When the window fell last because of a long answer.
+    shrunk: Option<Instant>,
+    pace: Pace,
     paused_until: Option<Instant>,
     pauses: u32,
     lacks: BTreeMap<Height, Lack>,
+    /// Methods that it does not speak.
+    unspoken: HashSet<Method>,
 }
 
 impl Source {
@@ -68,38 +111,56 @@ impl Source {
             in_flight: BTreeMap::new(),
             in_flight_bytes: 0,
             window: INITIAL_WINDOW,
-            rate: None,
+            is_starting: true,
+            shrunk: None,
+            pace: Pace::default(),
             paused_until: None,
             pauses: 0,
             lacks: BTreeMap::new(),
+            unspoken: HashSet::new(),
         }
     }
 
     /// Whether it claims `kind` at `height` and nothing speaks against asking it, but that it may be busy.
     pub(super) fn is_able(&self, kind: Kind, height: Height, now: Instant) -> bool {
-        self.claims.covers(kind, height) && !self.lacked_lately(height, now) && !self.is_paused(now)
+        self.claims.covers(kind, height)
+            && !self.lacked_lately(height, now)
+            && !self.is_paused(now)
+            && self.speaks(kind)
+    }
+
+    /// Whether it claims `kind` at `height` and has not shown that it will not serve it.
+    pub(super) fn is_promising(&self, kind: Kind, height: Height) -> bool {
+        let has_lacked = |lack: &Lack| lack.until.is_some() && lack.why >= Why::NotHeld;
+        let has_lacked = self.lacks.get(&height).is_some_and(has_lacked);
+        self.claims.covers(kind, height) && !has_lacked && self.speaks(kind)
+    }
+
+    /// Whether it speaks what `kind` is asked for by.
+    pub(super) fn speaks(&self, kind: Kind) -> bool {
+        !kind.methods().iter().any(|method| self.unspoken.contains(method))
     }
 
     /// Whether it has just failed to deliver something of `height`.
     pub(super) fn lacked_lately(&self, height: Height, now: Instant) -> bool {
-        self.lacks.get(&height).is_some_and(|lack| lack.until > now)
+        self.lacks.get(&height).is_some_and(|lack| lack.is_recent(now))
     }
 
     /// Whether it has failed to deliver something of `height`, however long ago, and nothing has changed since.
     pub(super) fn has_lacked(&self, height: Height) -> bool {
-        self.lacks.contains_key(&height)
+        self.lacks.get(&height).is_some_and(|lack| lack.until.is_some())
     }
 
     /// Whether it makes sense to ask this source for `kind` at `height` now.
     pub(super) fn may_serve(&self, kind: Kind, height: Height, now: Instant) -> bool {
         let may_have = self.claims.covers(kind, height) || self.claims.may_have_parts(kind, height);
-        may_have && !self.lacked_lately(height, now)
+        may_have && !self.lacked_lately(height, now) && self.speaks(kind)
     }
 
     /// Whether another exchange of `method` may be opened now.
     pub(super) fn is_free(&self, method: Method, now: Instant) -> bool {
         let open = self.in_flight.get(&method).copied().unwrap_or(0);
-        open < MAX_CONCURRENT_REQUESTS && !self.is_paused(now)
+        open < MAX_CONCURRENT_REQUESTS && !self.is_paused(now) && !self.unspoken.contains(&method)
     }
 
     fn is_paused(&self, now: Instant) -> bool {
@@ -108,27 +169,55 @@ impl Source {
 
     /// Bytes that may be asked for in addition to those in flight. An idle source may always be asked for one item.
     pub(super) fn room(&self) -> u64 {
-        if self.is_idle() { self.window } else { self.window.saturating_sub(self.in_flight_bytes) }
+        let window = if self.pace.is_measured() { self.window } else { FIRST_WINDOW };
+        window.saturating_sub(self.in_flight_bytes)
+    }
+
+    /// Bytes that it may be asked for at once, where `least` are worth a request.
+    pub(super) fn trusted_with(&self, least: u64) -> u64 {
+        if self.pace.is_measured() { self.room().max(least) } else { self.room() }
     }
 
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight_bytes == 0
     }
 
-    /// Expected time until `bytes` more have arrived.
-    pub(super) fn expected(&self, bytes: u64) -> f64 {
-        self.in_flight_bytes.saturating_add(bytes).max(1) as f64 / self.rate.unwrap_or(UNKNOWN_RATE).max(1.0)
+    /// Bytes asked for that have not arrived.
+    pub(super) fn in_flight_bytes(&self) -> u64 {
+        self.in_flight_bytes
     }
 
-    pub(super) fn lack(&mut self, height: Height, now: Instant, faulty: bool) {
+    /// Whether anything is known of how fast it is now.
+    pub(super) fn is_known(&self, now: Instant) -> bool {
+        self.pace.is_known(now)
+    }
+
+    /// Its pace.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
+    }
+
+    /// Exchanges that are open with it.
+    pub(super) fn open(&self) -> usize {
+        self.in_flight.values().sum()
+    }
+
+    /// Expected time until `bytes` more have arrived, in seconds.
+    pub(super) fn expected(&self, bytes: u64) -> f64 {
+        self.pace.expected(self.in_flight_bytes.saturating_add(bytes))
+    }
+
+    /// It did not deliver something of `height`: it is not asked for that again for a while.
+    pub(super) fn lack(&mut self, height: Height, outcome: Outcome, now: Instant) {
+        let Some(why) = Why::of(outcome) else { return };
         let known = self.lacks.get(&height);
         let strikes = known.map_or(0, |lack| lack.strikes.saturating_add(1));
-        let faulty = faulty || known.is_some_and(|lack| lack.faulty);
+        let why = known.map_or(why, |lack| lack.why.max(why));
         let doubled = FIRST_LACK.saturating_mul(1 << strikes.min(10)).min(LONGEST_LACK);
-        let wait = if faulty { FAULT_EXCLUSION } else { doubled };
-        self.lacks.insert(height, Lack { until: now + wait, strikes, faulty });
+        let wait = if why == Why::Faulty { FAULT_EXCLUSION } else { doubled };
+        self.lacks.insert(height, Lack { until: Some(now + wait), strikes, why });
         if self.lacks.len() > MAX_LACKS {
-            self.lacks.retain(|_, lack| lack.until > now);
+            self.lacks.retain(|_, lack| lack.is_recent(now));
         }
         while self.lacks.len() > MAX_LACKS {
             let Some((&soonest, _)) = self.lacks.iter().min_by_key(|(_, lack)| lack.until) else { return };
@@ -144,6 +233,11 @@ impl Source {
         let wait = FIRST_PAUSE.saturating_mul(1 << self.pauses.min(10)).min(LONGEST_PAUSE);
         self.paused_until = Some(now + wait);
         self.pauses = self.pauses.saturating_add(1);
+        self.halve();
+    }
+
+    fn halve(&mut self) {
+        self.is_starting = false;
         self.window = (self.window / 2).max(MIN_WINDOW);
     }
 
@@ -153,46 +247,76 @@ impl Source {
         self.in_flight_bytes += bytes;
     }
 
+    /// An item of `bytes` bytes arrived, for which `reserved` bytes were in flight; `waited` since the request if it is
+    /// the first of its exchange.
+    pub(super) fn received(&mut self, bytes: u64, reserved: u64, waited: Option<Duration>, now: Instant) {
+        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(reserved);
+        self.pace.received(bytes, waited, now);
+    }
+
+    /// What it sent fails verification: it is as good as nothing.
+    pub(super) fn sent_garbage(&mut self, now: Instant) {
+        self.pace.delivered_nothing(now);
+    }
+
     /// An exchange ended.
     pub(super) fn ended(&mut self, method: Method, delivery: Delivery, now: Instant) {
         if let Some(open) = self.in_flight.get_mut(&method) {
             *open = open.saturating_sub(1);
         }
-        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(delivery.asked);
-        // Silence is a measurement too: a source that never answered must not look better than one that did.
-        let measures = delivery.arrived > 0 || delivery.outcome == Outcome::Broken;
-        if measures && !delivery.elapsed.is_zero() {
-            let measured = delivery.arrived as f64 / delivery.elapsed.as_secs_f64();
-            let rate = self.rate.unwrap_or(measured);
-            self.rate = Some(rate + RATE_WEIGHT * (measured - rate));
-        }
+        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(delivery.unarrived);
+        let is_over = self.open() == 0;
+        self.pace.ended(&delivery, is_over, now);
         match delivery.outcome {
             Outcome::Answered => {
                 self.pauses = 0;
-                if delivery.arrived >= delivery.asked {
-                    self.window = (self.window + WINDOW_STEP).min(MAX_WINDOW);
-                }
+                self.adapt(&delivery, now);
             }
-            Outcome::Broken | Outcome::RateLimited | Outcome::Faulty => self.pause(now),
-            Outcome::Unavailable | Outcome::Local => {}
+            // Silence is cancelled long before it times out where somebody else is faster.
+            Outcome::Outrun if delivery.arrived > 0 => self.halve(),
+            Outcome::Broken | Outcome::RateLimited | Outcome::Faulty | Outcome::Outrun => self.pause(now),
+            Outcome::Unsupported => {
+                self.unspoken.insert(method);
+            }
+            // Whoever claims what it does not have must not look better than those who deliver.
+            Outcome::Unavailable => self.pace.delivered_nothing(now),
+            Outcome::Local => {}
         }
     }
 
-    /// Takes newer claims. What it lacked may have changed with them.
+    fn adapt(&mut self, delivery: &Delivery, now: Instant) {
+        let shrunk_lately = self.shrunk.is_some_and(|at| now.saturating_duration_since(at) < LONG_ANSWER);
+        if delivery.elapsed > LONG_ANSWER {
+            if !shrunk_lately {
+                self.shrunk = Some(now);
+                self.halve();
+            }
+        } else if delivery.arrived >= delivery.asked {
+            let step = if self.is_starting { delivery.asked.max(WINDOW_STEP) } else { WINDOW_STEP };
+            self.window = self.window.saturating_add(step).min(MAX_WINDOW);
+        }
+    }
+
+    /// Takes newer claims. What it lacked may have changed with them; whoever claims and lacks the same again and again
+    /// is not believed sooner for saying it once more.
     pub(super) fn update(&mut self, claims: Claims) {
-        self.lacks.retain(|height, lack| lack.faulty || !claims.is_news(&self.claims, *height));
+        for (height, lack) in &mut self.lacks {
+            let is_believed = lack.why != Why::Faulty && lack.strikes < BELIEVED_STRIKES;
+            if is_believed && claims.is_news(&self.claims, *height) {
+                lack.until = None;
+            }
+        }
         self.claims = claims;
     }
 
     /// What it was measured to deliver.
     pub(super) fn capacity(&self, peer: PeerId) -> PeerCapacity {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a rate is neither negative nor huge"
-        )]
-        let bytes_per_second = self.rate.map(|rate| rate as u64);
-        PeerCapacity { peer, bytes_per_second, window_bytes: self.window, in_flight_bytes: self.in_flight_bytes }
+        PeerCapacity {
+            peer,
+            bytes_per_second: self.pace.bytes_per_second(),
+            window_bytes: self.window,
+            in_flight_bytes: self.in_flight_bytes,
+        }
     }
 
     /// `height` is complete: nothing about it needs to be remembered.
@@ -221,6 +345,8 @@ pub(super) struct Delivery {
     pub(super) outcome: Outcome,
     /// Bytes reserved for it.
     pub(super) asked: u64,
+    /// Those of them that are still reserved.
+    pub(super) unarrived: u64,
     /// Bytes that arrived.
     pub(super) arrived: u64,
     /// How long it took.

@@ -8,7 +8,10 @@
 //! peer that is merely busy is waited for. So an archive never takes from peers what they can deliver, and peers that
 //! claim what they do not have keep nothing from an archive for longer than one exchange.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::{Duration, Instant},
+};
 
 use lapis_protocol_spec::{Height, HeightRanges, Method, Status};
 use libp2p::PeerId;
@@ -17,14 +20,25 @@ use rand::Rng;
 use super::{
     action::{Outcome, SourceId},
     claims::{Claims, Kind},
-    source::{Delivery, PeerCapacity, Source},
+    source::{Delivery, Pace, PeerCapacity, Source},
 };
 use crate::sync::archive::ArchiveId;
+
+/// Where there is a choice, every so many requests one goes to somebody of whom nothing is known.
+const EXPLORE_ONE_IN: u32 = 16;
+/// Whoever is expected to take so many times longer than the best is not among those that are drawn from...
+const MUCH_LONGER: f64 = 4.0;
+/// ...unless it takes no longer than this, in seconds.
+const SOON: f64 = 0.5;
+/// Peers that went and are remembered, should they come back.
+const MAX_DEPARTED: usize = 256;
 
 /// All peers that finished the handshake, and all archives.
 #[derive(Debug, Default)]
 pub(super) struct SourceBook {
     sources: BTreeMap<SourceId, Source>,
+    /// Those that went, the latest last: going and coming back makes nobody a stranger.
+    departed: VecDeque<(SourceId, Source)>,
 }
 
 impl SourceBook {
@@ -44,17 +58,27 @@ impl SourceBook {
     }
 
     fn update(&mut self, id: SourceId, claims: Claims) {
-        match self.sources.get_mut(&id) {
-            Some(source) => source.update(claims),
-            None => {
-                self.sources.insert(id, Source::new(claims));
-            }
+        if let Some(source) = self.sources.get_mut(&id) {
+            return source.update(claims);
         }
+        let back = self.departed.iter().position(|(departed, _)| *departed == id);
+        let source = match back.and_then(|place| self.departed.remove(place)) {
+            Some((_, mut source)) => {
+                source.update(claims);
+                source
+            }
+            None => Source::new(claims),
+        };
+        self.sources.insert(id, source);
     }
 
-    /// Forgets a source.
+    /// A source is gone.
     pub(super) fn remove(&mut self, id: SourceId) {
-        self.sources.remove(&id);
+        let Some(source) = self.sources.remove(&id) else { return };
+        self.departed.push_back((id, source));
+        if self.departed.len() > MAX_DEPARTED {
+            self.departed.pop_front();
+        }
     }
 
     /// The peer `id` announced that `height` is decided.
@@ -92,9 +116,9 @@ impl SourceBook {
         self.sources.get(&id)
     }
 
-    /// Whether any peer claims `kind` at `height`, busy or not.
-    pub(super) fn any_peer_claims(&self, kind: Kind, height: Height) -> bool {
-        self.peers().any(|peer| peer.claims.covers(kind, height))
+    /// Whether any peer claims `kind` at `height`, busy or not, and has not shown that it will not serve it.
+    pub(super) fn any_peer_promises(&self, kind: Kind, height: Height) -> bool {
+        self.peers().any(|peer| peer.is_promising(kind, height))
     }
 
     /// Whether any archive claims `height`, busy or not.
@@ -155,40 +179,89 @@ impl SourceBook {
         head
     }
 
-    /// Chooses whom to ask for `bytes` of `kind` at `height` by `method`: two of the candidates at random, the better
-    /// of them by expected completion. The candidates are peers that claim it, or if none is able to serve it archives
-    /// that do, or if no peer even claims it peers that may have parts of it.
-    pub(super) fn choose(
-        &self,
-        kind: Kind,
-        height: Height,
-        method: Method,
-        bytes: u64,
-        now: Instant,
-        rng: &mut impl Rng,
-    ) -> Option<SourceId> {
-        let free = |source: &Source| source.is_free(method, now) && (source.room() >= bytes || source.is_idle());
-        let among = |serves: &dyn Fn(SourceId, &Source) -> bool| -> Vec<(SourceId, &Source)> {
-            let fits = |(id, source): &(SourceId, &Source)| {
-                serves(*id, source) && !source.lacked_lately(height, now) && free(source)
-            };
-            self.sources.iter().map(|(id, source)| (*id, source)).filter(fits).collect()
-        };
-        let mut candidates = among(&|id, source| id.is_peer() && source.claims.covers(kind, height));
+    /// Chooses whom to ask: two of the candidates at random, the better of them by expected completion. The candidates
+    /// are peers that claim what is wanted; if none is able to serve it archives that do, or else peers that may have
+    /// parts of it.
+    pub(super) fn choose(&self, wanted: &Wanted, now: Instant, rng: &mut impl Rng) -> Option<SourceId> {
+        let Wanted { kind, height, .. } = *wanted;
+        let mut candidates = self.among(wanted, now, |id, source| id.is_peer() && source.claims.covers(kind, height));
         if candidates.is_empty() && self.is_for_archives(kind, height, now) {
-            candidates = among(&|id, source| !id.is_peer() && source.claims.covers(kind, height));
+            candidates = self.among(wanted, now, |id, source| !id.is_peer() && source.claims.covers(kind, height));
+            if candidates.is_empty() {
+                candidates = self.among(wanted, now, |_, source| source.claims.may_have_parts(kind, height));
+            }
         }
-        if candidates.is_empty() && !self.any_peer_claims(kind, height) {
-            candidates = among(&|_, source| source.claims.may_have_parts(kind, height));
+        let (known, unknown): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|(_, source)| source.is_known(now));
+        let unknown = if self.may_explore(wanted, now) { unknown } else { Vec::new() };
+        if !known.is_empty() && !unknown.is_empty() && rng.random_ratio(1, EXPLORE_ONE_IN) {
+            return unknown.get(rng.random_range(0..unknown.len())).map(|(id, _)| *id);
         }
-        let count = candidates.len();
-        if count == 0 {
-            return None;
+        let bound = self.longest(wanted, now);
+        let is_swift = |source: &Source| !source.pace().is_measured() || source.expected(wanted.bytes) <= bound;
+        let mut pool: Vec<_> = known.into_iter().filter(|(_, source)| is_swift(source)).collect();
+        if pool.is_empty() {
+            pool.extend(unknown.into_iter().filter(|(_, source)| is_swift(source)));
         }
-        let first = candidates.get(rng.random_range(0..count))?;
-        let second = candidates.get(rng.random_range(0..count))?;
-        let better = if first.1.expected(bytes) <= second.1.expected(bytes) { first } else { second };
-        Some(better.0)
+        two_choices(&pool, wanted.bytes, rng)
+    }
+
+    /// How long whoever is drawn may be expected to take, in seconds. Speed varies over orders of magnitude, and of two
+    /// draws both may be slow: rather than to ask somebody who would take much longer than the best of those who are
+    /// able, it is waited for these to be free.
+    fn longest(&self, wanted: &Wanted, now: Instant) -> f64 {
+        let is_able =
+            |source: &Source| source.is_able(wanted.kind, wanted.height, now) && source.pace().has_delivered();
+        // Whoever is late with it is no reason to wait.
+        let others = self.sources.iter().filter(|(id, _)| wanted.except != Some(**id)).map(|(_, source)| source);
+        let expected = others.filter(|source| is_able(source)).map(|source| source.expected(wanted.bytes));
+        (expected.fold(f64::INFINITY, f64::min) * MUCH_LONGER).max(SOON)
+    }
+
+    fn among(
+        &self,
+        wanted: &Wanted,
+        now: Instant,
+        serves: impl Fn(SourceId, &Source) -> bool,
+    ) -> Vec<(SourceId, &Source)> {
+        let has_room = |source: &Source| source.room() >= wanted.bytes || source.is_idle();
+        let fits = |id: SourceId, source: &Source| {
+            serves(id, source)
+                && wanted.except != Some(id)
+                && source.is_free(wanted.method, now)
+                && has_room(source)
+                && !source.lacked_lately(wanted.height, now)
+                && source.speaks(wanted.kind)
+        };
+        self.sources.iter().map(|(id, source)| (*id, source)).filter(|(id, source)| fits(*id, source)).collect()
+    }
+
+    /// Whether somebody may be asked of whom nothing is known: without bound if nobody else is able to serve it.
+    fn may_explore(&self, wanted: &Wanted, now: Instant) -> bool {
+        let unknown = self.sources.values().filter(|source| !source.is_known(now));
+        let in_flight: u64 = unknown.map(Source::in_flight_bytes).sum();
+        let is_good = |source: &Source| source.is_known(now) && source.is_able(wanted.kind, wanted.height, now);
+        in_flight.saturating_add(wanted.bytes).max(1) <= wanted.exploration_room || !self.sources.values().any(is_good)
+    }
+
+    /// How long `id` may take for an item of `bytes` before it is late with it: what it has shown itself, and no more than
+    /// twice what is usual.
+    pub(super) fn patience(&self, id: SourceId, bytes: u64) -> Duration {
+        let usual = self.usual_patience(bytes);
+        match self.sources.get(&id) {
+            Some(source) if source.pace().has_delivered() => {
+                source.pace().patience(bytes, source.open()).min(usual.saturating_mul(2))
+            }
+            Some(_) | None => usual,
+        }
+    }
+
+    /// What is usual among those that are known; of somebody unknown no more is to be expected.
+    fn usual_patience(&self, bytes: u64) -> Duration {
+        let known = self.sources.values().filter(|source| source.pace().has_delivered());
+        let mut usual: Vec<Duration> = known.map(|source| source.pace().patience(bytes, source.open())).collect();
+        usual.sort_unstable();
+        let median = usual.get(usual.len() / 2).copied();
+        median.unwrap_or_else(|| Pace::default().patience(bytes, 1))
     }
 
     /// An exchange starts.
@@ -198,22 +271,39 @@ impl SourceBook {
         }
     }
 
+    /// An item arrived.
+    pub(super) fn received(&mut self, id: SourceId, arrival: Arrival, now: Instant) {
+        if let Some(source) = self.known_mut(id) {
+            source.received(arrival.bytes, arrival.reserved, arrival.waited, now);
+        }
+    }
+
+    /// What it sent fails verification.
+    pub(super) fn sent_garbage(&mut self, id: SourceId, now: Instant) {
+        if let Some(source) = self.known_mut(id) {
+            source.sent_garbage(now);
+        }
+    }
+
     /// An exchange ended.
     pub(super) fn ended(&mut self, id: SourceId, method: Method, delivery: Delivery, now: Instant) {
-        if let Some(source) = self.sources.get_mut(&id) {
+        if let Some(source) = self.known_mut(id) {
             source.ended(method, delivery, now);
+        }
+    }
+
+    /// A source that is here, or was.
+    fn known_mut(&mut self, id: SourceId) -> Option<&mut Source> {
+        match self.sources.get_mut(&id) {
+            Some(source) => Some(source),
+            None => self.departed.iter_mut().find(|(departed, _)| *departed == id).map(|(_, source)| source),
         }
     }
 
     /// It did not deliver something of `height`: it is not asked for that again for a while.
     pub(super) fn lacks(&mut self, id: SourceId, height: Height, outcome: Outcome, now: Instant) {
-        let faulty = match outcome {
-            Outcome::Faulty => true,
-            Outcome::Local => return,
-            Outcome::Answered | Outcome::Unavailable | Outcome::RateLimited | Outcome::Broken => false,
-        };
-        if let Some(source) = self.sources.get_mut(&id) {
-            source.lack(height, now, faulty);
+        if let Some(source) = self.known_mut(id) {
+            source.lack(height, outcome, now);
         }
     }
 
@@ -228,4 +318,38 @@ impl SourceBook {
     pub(super) fn forget_height(&mut self, height: Height) {
         self.sources.values_mut().for_each(|source| source.forget(height));
     }
+}
+
+/// What somebody is to be asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted {
+    pub(super) kind: Kind,
+    pub(super) height: Height,
+    pub(super) method: Method,
+    /// Room that there must be for it.
+    pub(super) bytes: u64,
+    /// Not from this one.
+    pub(super) except: Option<SourceId>,
+    /// Bytes that may be in flight to sources of which nothing is known.
+    pub(super) exploration_room: u64,
+}
+
+/// An item as far as capacity is concerned.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub(super) bytes: u64,
+    /// Bytes that were in flight for it.
+    pub(super) reserved: u64,
+    /// Since the request, if it is the first item of its exchange.
+    pub(super) waited: Option<Duration>,
+}
+
+fn two_choices(pool: &[(SourceId, &Source)], bytes: u64, rng: &mut impl Rng) -> Option<SourceId> {
+    if pool.is_empty() {
+        return None;
+    }
+    let first = pool.get(rng.random_range(0..pool.len()))?;
+    let second = pool.get(rng.random_range(0..pool.len()))?;
+    let better = if first.1.expected(bytes) <= second.1.expected(bytes) { first } else { second };
+    Some(better.0)
 }

@@ -3,13 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod archives;
+mod choice;
+mod hedges;
 mod mends;
 mod network;
 
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use lapis_protocol_spec::{Bytes48, Value, matching::IdentifiedValue};
 use rand::{SeedableRng, rngs::StdRng};
@@ -64,11 +63,9 @@ impl Bench {
 
     fn finish(&mut self, action: &Action, outcome: Outcome, received: &[Item]) {
         let report = Report {
-            outcome,
             received: received.iter().copied().collect(),
-            values: 0,
             bytes: received.len() as u64 * SIDECAR_BYTES,
-            broke_at: None,
+            ..Report::empty(outcome)
         };
         self.scheduler.finished(action.id, &report, self.now);
     }
@@ -290,8 +287,7 @@ fn s1_a_lying_height_does_not_keep_the_node_from_honest_peers() {
             let served =
                 if action.source == honest.into() { heights.end.min(65).saturating_sub(heights.start) } else { 0 };
             let outcome = if served > 0 { Outcome::Answered } else { Outcome::Unavailable };
-            let report =
-                Report { outcome, received: HashSet::new(), values: served, bytes: served * 500, broke_at: None };
+            let report = Report { values: served, bytes: served * 500, ..Report::empty(outcome) };
             let asked = bench.scheduler.finished(action.id, &report, bench.now);
             if served > 0 {
                 let Ended::Values(heights) = asked else { panic!("{asked:?}") };
@@ -341,7 +337,7 @@ fn an_index_missing_everywhere_stalls_with_its_reason_and_goes_on_when_it_appear
     network.withhold(Item::Blob(3, 2));
     network.run(Duration::from_secs(120));
     assert_eq!(network.missing(), vec![Item::Blob(3, 2)]);
-    assert!(matches!(network.blocked(), Some(Blocked::PeersBusy(heights)) if heights.contains(&3)));
+    assert!(matches!(network.blocked(), Some(Blocked::NobodyHas(heights)) if heights.contains(&3)));
     network.release();
     network.run(Duration::from_secs(120));
     assert!(network.is_complete());
@@ -400,8 +396,7 @@ fn a_range_of_values_that_we_cut_short_does_not_shrink_the_claim() {
     let peer = PeerId::random();
     bench.scheduler.peer_status(peer, status(1000));
     let first = bench.poll();
-    let report =
-        Report { outcome: Outcome::Local, received: HashSet::new(), values: 5, bytes: 5_000_000, broke_at: None };
+    let report = Report { values: 5, bytes: 5_000_000, ..Report::empty(Outcome::Local) };
     bench.scheduler.finished(first[0].id, &report, bench.now);
     bench.scheduler.set_decided(5);
     let next = bench.poll();

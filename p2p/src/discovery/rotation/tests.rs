@@ -111,3 +111,24 @@ fn only_news_is_counted_and_a_peer_that_comes_back_begins_anew() {
     assert_eq!(rotation.measure(&at(7), start), [(one.peer, 7)]);
     assert!(rotation.measure(&at(3), start).is_empty(), "one of its connections is closed");
 }
+
+#[test]
+fn in_a_hurry_the_worst_goes_before_the_period_is_over_and_one_only() {
+    let start = Instant::now();
+    let mut rotation = Rotation::new(EVERY, -25.0, start);
+    let (worse, better) = (peer(), Held { bytes_in: 10 * USEFUL_BYTES, ..peer() });
+    let inbound = Held { direction: Direction::Inbound, ..peer() };
+    let kept = Held { kept: true, ..peer() };
+    let held = [worse.clone(), better, inbound, kept];
+    let before: Vec<_> = held.iter().map(|held| Held { bytes_in: 0, ..held.clone() }).collect();
+    rotation.measure(&before, start);
+    rotation.measure(&held, start);
+    rotation.hurry();
+    assert_eq!(rotation.pick(&held, FULL, start), None, "they have hardly come");
+    rotation.hurry();
+    let free = Taken { wanted: false, inbound: false };
+    assert_eq!(rotation.pick(&held, free, start + NEWCOMER), None, "nobody else is to be had");
+    rotation.hurry();
+    assert_eq!(rotation.pick(&held, FULL, start + NEWCOMER), Some(worse.peer));
+    assert_eq!(rotation.pick(&held, FULL, start + NEWCOMER), None);
+}

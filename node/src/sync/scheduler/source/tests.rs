@@ -7,16 +7,31 @@ use super::*;
 const MIB: u64 = 1024 * 1024;
 const METHOD: Method = Method::BlobsByRange;
 
-fn source() -> Source {
+/// A source that nobody knows.
+fn stranger() -> Source {
     let status = Status { decided_height: 100, ..Status::default() };
     Source::new(Claims::Peer { status, announced: 0 })
+}
+
+/// One that has shown how fast it is, by an answer that we cut short.
+fn source() -> Source {
+    let mut source = stranger();
+    let elapsed = Duration::from_millis(100);
+    source.started(METHOD, MIB);
+    source.ended(
+        METHOD,
+        Delivery { outcome: Outcome::Local, asked: MIB, unarrived: MIB, arrived: MIB, elapsed },
+        Instant::now(),
+    );
+    source
 }
 
 /// An exchange of one MiB that takes a tenth of a second and ends like this.
 fn exchange(source: &mut Source, outcome: Outcome, now: Instant) {
     source.started(METHOD, MIB);
     let arrived = if outcome == Outcome::Answered { MIB } else { 0 };
-    source.ended(METHOD, Delivery { outcome, asked: MIB, arrived, elapsed: Duration::from_millis(100) }, now);
+    let elapsed = Duration::from_millis(100);
+    source.ended(METHOD, Delivery { outcome, asked: MIB, unarrived: MIB, arrived, elapsed }, now);
 }
 
 #[test]
@@ -71,4 +86,35 @@ fn no_more_is_in_flight_than_the_window() {
         asked += MIB;
     }
     assert_eq!(asked, INITIAL_WINDOW);
+}
+
+#[test]
+fn a_stranger_is_asked_for_little_until_it_has_shown_what_it_can() {
+    let (mut source, now) = (stranger(), Instant::now());
+    assert_eq!(source.room(), FIRST_WINDOW);
+    exchange(&mut source, Outcome::Answered, now);
+    assert_eq!(source.room(), INITIAL_WINDOW + MIB, "it grows by what was asked for");
+    exchange(&mut source, Outcome::Broken, now);
+    exchange(&mut source, Outcome::Answered, now);
+    assert_eq!(source.room(), (INITIAL_WINDOW + MIB) / 2 + WINDOW_STEP, "and by a step once something went wrong");
+}
+
+#[test]
+fn answers_that_take_long_halve_the_window_once_in_that_time() {
+    let (mut source, now) = (source(), Instant::now());
+    let slow = |source: &mut Source, now| {
+        source.started(METHOD, MIB);
+        let elapsed = LONG_ANSWER * 2;
+        source.ended(
+            METHOD,
+            Delivery { outcome: Outcome::Answered, asked: MIB, unarrived: 0, arrived: MIB, elapsed },
+            now,
+        );
+        source.in_flight_bytes = 0;
+    };
+    slow(&mut source, now);
+    slow(&mut source, now);
+    assert_eq!(source.room(), INITIAL_WINDOW / 2);
+    slow(&mut source, now + LONG_ANSWER);
+    assert_eq!(source.room(), INITIAL_WINDOW / 4);
 }

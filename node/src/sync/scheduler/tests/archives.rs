@@ -1,5 +1,7 @@
 //! Archives beside peers, and without them.
 
+use std::collections::HashSet;
+
 use lapis_protocol_spec::HeightRanges;
 
 use super::{
@@ -184,12 +186,12 @@ fn what_an_archive_is_slow_to_give_is_asked_of_a_peer_that_comes() {
     let asked = bench.poll();
     assert_eq!(asked.len(), 3, "values, payloads, blobs: {asked:?}");
     bench.now += Duration::from_secs(20);
-    assert!(bench.scheduler.recalls(bench.now).is_empty(), "nobody else has it");
+    assert!(bench.scheduler.cancellations(bench.now).is_empty(), "nobody else has it");
     let peer = PeerId::random();
     bench.scheduler.peer_status(peer, status(9));
-    let recalled: BTreeSet<RequestId> = bench.scheduler.recalls(bench.now).into_iter().collect();
+    let recalled: BTreeSet<RequestId> = bench.scheduler.cancellations(bench.now).into_iter().collect();
     assert_eq!(recalled, asked.iter().map(|action| action.id).collect());
-    assert!(bench.scheduler.recalls(bench.now).is_empty(), "each of them once");
+    assert!(bench.scheduler.cancellations(bench.now).is_empty(), "each of them once");
     // What has come by then is kept.
     for action in &asked {
         bench.finish(action, Outcome::Local, items(action).get(..1).unwrap_or_default());
@@ -212,13 +214,13 @@ fn an_archive_is_not_given_up_for_peers_that_have_already_failed_or_at_once() {
     bench.finish(&actions[0], Outcome::Unavailable, &[]);
     assert_eq!(bench.poll()[0].source, ARCHIVE.into());
     bench.now += Duration::from_secs(20);
-    assert!(bench.scheduler.recalls(bench.now).is_empty(), "the peer does not have it");
+    assert!(bench.scheduler.cancellations(bench.now).is_empty(), "the peer does not have it");
     let mut bench = Bench::new(data_only(), 1);
     bench.scheduler.archive_covers(ARCHIVE, range(1..2));
     bench.scheduler.load(vec![missing(1, 2)], 1);
     bench.poll();
     bench.scheduler.peer_status(peer, status(1));
-    assert!(bench.scheduler.recalls(bench.now).is_empty(), "what has just been asked for comes soon");
+    assert!(bench.scheduler.cancellations(bench.now).is_empty(), "what has just been asked for comes soon");
 }
 
 #[test]

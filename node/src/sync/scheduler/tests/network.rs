@@ -228,7 +228,7 @@ impl Network {
         let wait = if peer.behaviour == Behaviour::Silent { Duration::from_secs(15) } else { peer.latency };
         let wrong = peer.behaviour == Behaviour::WrongData;
         let values = if let Fetch::Values(_) = action.fetch { 0 } else { received.len() as u64 };
-        let report = Report { outcome, received, values, bytes, broke_at: None };
+        let report = Report { received, values, bytes, ..Report::empty(outcome) };
         let sequence = action.id.0;
         self.pending.push(Pending { at: self.now + wait + transfer, sequence, action, report, wrong });
     }
@@ -242,8 +242,8 @@ impl Network {
         for item in received {
             if wrong {
                 self.scheduler.faulty(action.source, item, self.now);
-            } else {
-                assert!(self.outstanding.remove(&item), "{item:?} was stored twice");
+            } else if self.outstanding.remove(&item) {
+                // Else it was asked for twice, and both answered.
                 self.scheduler.stored(item);
             }
         }

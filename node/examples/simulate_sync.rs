@@ -1,0 +1,190 @@
+//! Runs the sync scheduler through simulated networks, one per seed, and checks what must hold of each.
+//!
+//! ```text
+//! cargo run --release -p lapis-node --example simulate_sync -- --seeds 10000
+//! cargo run --release -p lapis-node --example simulate_sync -- --seed 17 --trace
+//! cargo run --release -p lapis-node --example simulate_sync -- --seed 17 --contest --trace
+//! ```
+
+use std::{
+    process::ExitCode,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use lapis_node::sync::simulation::{
+    Outcome, Plan, Values, Violation, check, check_contest, check_same, check_seed, tell, waste_bound,
+};
+
+/// Every so many seeds one is run as a contest with and without liars, and one twice.
+const CONTESTS: u64 = 10;
+const REPETITIONS: u64 = 50;
+/// Violations that are shown.
+const SHOWN: usize = 20;
+
+/// Runs simulated networks.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How many seeds
+    #[arg(long, default_value_t = 1000)]
+    seeds: u64,
+    /// The first one
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// This one alone
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Tell it line by line
+    #[arg(long, requires = "seed")]
+    trace: bool,
+    /// Its network of honest peers and 40 % liars
+    #[arg(long, requires = "seed")]
+    contest: bool,
+}
+
+/// What came of many seeds.
+#[derive(Debug, Default)]
+struct Figures {
+    runs: u64,
+    events: u64,
+    requests: u64,
+    stored: u64,
+    wasted: u64,
+    hedges: u64,
+    hedges_won: u64,
+    virtual_time: Duration,
+    ratios: Vec<f64>,
+    /// Wasted bytes over what may be.
+    waste: f64,
+    peers: u64,
+    most_peers: usize,
+    violations: Vec<Violation>,
+}
+
+impl Figures {
+    fn take(&mut self, plan: &Plan, outcome: &Outcome) {
+        self.runs += 1;
+        self.events += outcome.tally.events;
+        self.requests += outcome.tally.requests;
+        self.stored += outcome.tally.stored_bytes;
+        self.wasted += outcome.tally.wasted_bytes();
+        self.hedges += outcome.stats.hedges;
+        self.hedges_won += outcome.stats.hedges_won;
+        self.virtual_time += outcome.time;
+        self.waste = self.waste.max(outcome.tally.wasted_bytes() as f64 / waste_bound(plan, outcome).max(1) as f64);
+        self.peers += plan.peers.len() as u64;
+        self.most_peers = self.most_peers.max(plan.peers.len());
+    }
+
+    fn add(&mut self, other: Self) {
+        self.runs += other.runs;
+        self.events += other.events;
+        self.requests += other.requests;
+        self.stored += other.stored;
+        self.wasted += other.wasted;
+        self.hedges += other.hedges;
+        self.hedges_won += other.hedges_won;
+        self.virtual_time += other.virtual_time;
+        self.ratios.extend(other.ratios);
+        self.waste = self.waste.max(other.waste);
+        self.peers += other.peers;
+        self.most_peers = self.most_peers.max(other.most_peers);
+        self.violations.extend(other.violations);
+    }
+
+    fn seed(&mut self, seed: u64, values: &mut Values) {
+        match check_seed(seed, values) {
+            Ok(outcome) => self.take(&Plan::random(seed), &outcome),
+            Err(violation) => self.violations.push(violation),
+        }
+        if seed % CONTESTS == 0 {
+            match check_contest(seed, values) {
+                Ok(ratio) => self.ratios.push(ratio),
+                Err(violation) => self.violations.push(violation),
+            }
+        }
+        if seed % REPETITIONS == 0 {
+            self.violations.extend(check_same(seed, values).err());
+        }
+    }
+
+    fn show(&mut self, took: Duration) {
+        const MIB: f64 = 1024.0 * 1024.0;
+        self.ratios.sort_by(f64::total_cmp);
+        let ratio = |part: f64| {
+            let place = ((self.ratios.len() as f64 * part) as usize).min(self.ratios.len().saturating_sub(1));
+            self.ratios.get(place).copied().unwrap_or(0.0)
+        };
+        let runs = self.runs.max(1) as f64;
+        println!("networks              {} in {:.1} s", self.runs, took.as_secs_f64());
+        println!("peers                 {:.1} on average, {} at most", self.peers as f64 / runs, self.most_peers);
+        println!("events, requests      {}, {}", self.events, self.requests);
+        println!("virtual time          {:.1} h", self.virtual_time.as_secs_f64() / 3600.0);
+        println!("stored                {:.0} MiB", self.stored as f64 / MIB);
+        let share = 100.0 * self.wasted as f64 / self.stored.max(1) as f64;
+        println!("wasted                {:.0} MiB, {share:.2} % of that", self.wasted as f64 / MIB);
+        println!("worst waste           {:.2} of what may be", self.waste);
+        println!("hedges, won           {}, {}", self.hedges, self.hedges_won);
+        let (median, tail, worst) = (ratio(0.5), ratio(0.99), ratio(1.0));
+        println!("time with 40 % liars  {median:.3} median, {tail:.3} p99, {worst:.3} worst of {}", self.ratios.len());
+        println!("violations            {}", self.violations.len());
+        for violation in self.violations.iter().take(SHOWN) {
+            println!("  {violation}");
+        }
+    }
+}
+
+fn many(arguments: &Arguments) -> ExitCode {
+    let started = Instant::now();
+    let next = AtomicU64::new(arguments.from);
+    let end = arguments.from.saturating_add(arguments.seeds);
+    let work = || {
+        let (mut figures, mut values) = (Figures::default(), Values::default());
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= end {
+                return figures;
+            }
+            figures.seed(seed, &mut values);
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut figures = Figures::default();
+    let is_whole = thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let ended = workers.into_iter().map(thread::ScopedJoinHandle::join);
+        ended.map(|part| part.map(|part| figures.add(part))).filter(Result::is_err).count() == 0
+    });
+    figures.show(started.elapsed());
+    if is_whole && figures.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn one(seed: u64, arguments: &Arguments) -> ExitCode {
+    let plan = if arguments.contest { Plan::contest(seed) } else { Plan::random(seed) };
+    let (outcome, lines) = tell(&plan, &mut Values::default());
+    if arguments.trace {
+        println!("{:?}\n{:?}", plan.config, plan.machine);
+        lines.iter().for_each(|line| println!("{line}"));
+    }
+    println!("{:?}\n{:?}", outcome.stats, outcome.tally);
+    println!("{} heights of {} peers after {:?}", outcome.reached, plan.peers.len(), outcome.time);
+    let checked = check(&plan, &outcome);
+    let contest = if arguments.contest { check_contest(seed, &mut Values::default()).map(|_| ()) } else { Ok(()) };
+    match checked.and(contest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(violation) => {
+            println!("{violation}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.seed {
+        Some(seed) => one(seed, &arguments),
+        None => many(&arguments),
+    }
+}

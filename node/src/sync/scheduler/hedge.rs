@@ -1,0 +1,173 @@
+//! Asking a second time for what holds up the order, when whoever was asked is late with it.
+//!
+//! Only the lowest incomplete height is worth that, and only within a budget of bytes: a credit that is paid when a
+//! second request is made, and refunded as far as nothing came twice. What the slower one has begun to send when it is
+//! cancelled is at most one item, so one item of every hedge is not refunded. Credit grows with what is stored. So of
+//! all bytes received no more than the credit at the beginning and one sixteenth is wasted by hedges, whatever peers do.
+
+use std::time::Instant;
+
+use rand::Rng;
+
+use super::{
+    Cancelled, Flight, Scheduler,
+    action::{Action, Fetch, Item, RequestId, SourceId},
+    claims::Kind,
+    config::Report,
+    data::Proposal,
+    plan::LEAST_REQUEST_BYTES,
+    source::LEAST_WAIT,
+    sources::Wanted,
+    values,
+};
+
+/// Of the bytes that are stored this part is credited to hedges.
+const SHARE: u64 = 16;
+
+/// This is no occasion to find out how fast somebody is, if anybody is known.
+const NOT_NOW: u64 = 0;
+
+/// A second request, as its exchange keeps it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hedge {
+    /// Bytes that were taken from the credit.
+    charged: u64,
+    /// Bytes of memory that are reserved for it.
+    reserved: u64,
+    /// The largest of its items: what the slower one may have sent in vain.
+    largest: u64,
+    /// It has brought something first.
+    has_won: bool,
+}
+
+/// Bytes that hedges may still waste.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Credit {
+    bytes: u64,
+    most: u64,
+}
+
+impl Credit {
+    pub(super) fn new(most: u64) -> Self {
+        Self { bytes: most, most }
+    }
+
+    /// An item of `bytes` bytes was stored.
+    pub(super) fn earn(&mut self, bytes: u64) {
+        self.refund(bytes / SHARE);
+    }
+
+    fn charge(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    fn refund(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_add(bytes).min(self.most);
+    }
+}
+
+impl Scheduler {
+    /// Asks somebody else for what holds up the order, if it is late.
+    pub(super) fn poll_hedges(&mut self, now: Instant, rng: &mut impl Rng, actions: &mut Vec<Action>) {
+        if self.config.hedge_room() == 0 {
+            return;
+        }
+        for (id, items) in self.data.holding_up() {
+            actions.extend(self.hedge_data(id, &items, now, rng));
+        }
+        actions.extend(self.hedge_values(now, rng));
+    }
+
+    fn hedge_data(&mut self, id: RequestId, items: &[Item], now: Instant, rng: &mut impl Rng) -> Option<Action> {
+        let largest = items.iter().map(|item| self.data.bytes_of(*item)).max()?;
+        let late = self.late(id, largest, now)?;
+        let except = Some(late);
+        let room = self.config.hedge_room().saturating_sub(self.data.hedged()).min(self.credit.bytes);
+        let proposal = self.data.propose_again(items, room.min(self.config.max_request_bytes))?;
+        let (item, method) = (*proposal.items.first()?, proposal.fetch.method());
+        let kind = if item.is_payload() { Kind::Payloads } else { Kind::Blobs };
+        let bytes = proposal.bytes.min(LEAST_REQUEST_BYTES);
+        let wanted = Wanted { kind, height: item.height(), method, bytes, except, exploration_room: NOT_NOW };
+        let source = self.book.choose(&wanted, now, rng)?;
+        let Proposal { fetch, items, bytes } = proposal;
+        let action = self.open(source, fetch, items.clone(), bytes, now);
+        self.data.start_hedge(action.id, &items, bytes);
+        self.note_hedge(action.id, Hedge { charged: bytes, reserved: bytes, largest, has_won: false });
+        Some(action)
+    }
+
+    fn hedge_values(&mut self, now: Instant, rng: &mut impl Rng) -> Option<Action> {
+        let (id, heights) = self.values.holding_up()?;
+        let largest = self.values.expected_bytes(1);
+        let late = self.late(id, largest, now)?;
+        let bytes = self.values.expected_bytes(heights.end.saturating_sub(heights.start));
+        if bytes > self.credit.bytes {
+            return None;
+        }
+        let wanted = values::wanted(heights.start, Some(late), NOT_NOW);
+        let source = self.book.choose(&wanted, now, rng)?;
+        let claimed = self.book.source(source)?.claims.last_value(heights.start);
+        if source.is_peer() && claimed.saturating_add(1) < heights.end {
+            return None;
+        }
+        let action = self.open(source, Fetch::Values(heights.clone()), Vec::new(), bytes, now);
+        self.values.hedged(id, action.id, heights);
+        self.note_hedge(action.id, Hedge { charged: bytes, reserved: 0, largest, has_won: false });
+        Some(action)
+    }
+
+    /// Whoever is late with the exchange `id` and an item of `bytes` bytes. A second request that is late itself is given up
+    /// instead, so that a third may be made.
+    fn late(&mut self, id: RequestId, bytes: u64, now: Instant) -> Option<SourceId> {
+        let flight = self.flights.get(&id)?;
+        let waited = now.saturating_duration_since(flight.last_progress);
+        let is_early = || waited < LEAST_WAIT || waited < self.book.patience(flight.source, bytes);
+        if flight.cancelled.is_some() || is_early() {
+            return None;
+        }
+        if flight.hedge.is_some() {
+            self.cancel(id, Cancelled::Outrun);
+            return None;
+        }
+        Some(flight.source)
+    }
+
+    fn note_hedge(&mut self, id: RequestId, hedge: Hedge) {
+        self.stats.hedges += 1;
+        self.credit.charge(hedge.charged);
+        if let Some(flight) = self.flights.get_mut(&id) {
+            flight.hedge = Some(hedge);
+        }
+    }
+
+    /// `winner` brought an item that `loser` was asked for too.
+    ///
+    /// If the second request was faster, the first one is slower than anybody could expect and is given up as a whole.
+    /// If the first one brought it after all, the second goes on as long as it may be of use.
+    pub(super) fn outran(&mut self, winner: RequestId, loser: RequestId) {
+        let hedge = self.flights.get_mut(&winner).and_then(|flight| flight.hedge.as_mut());
+        let needless = match hedge {
+            Some(hedge) => {
+                self.stats.hedges_won += u64::from(!hedge.has_won);
+                hedge.has_won = true;
+                true
+            }
+            None => {
+                let items = self.flights.get(&loser).map(|flight| flight.items.as_slice()).unwrap_or_default();
+                self.data.first_in_flight(loser, items).is_none()
+            }
+        };
+        if needless {
+            self.cancel(loser, Cancelled::Outrun);
+        }
+    }
+
+    /// A second request has come to its end, or a first one.
+    pub(super) fn settle(&mut self, flight: &Flight, report: &Report) {
+        let twice = report.duplicate_bytes;
+        self.stats.wasted_bytes += twice;
+        let Some(hedge) = flight.hedge else { return self.credit.charge(twice) };
+        self.data.end_hedge(hedge.reserved);
+        self.credit.refund(hedge.charged.saturating_sub(twice.max(hedge.largest)));
+    }
+}

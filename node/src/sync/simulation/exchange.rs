@@ -1,0 +1,188 @@
+//! One exchange: what the peer will send, and how it will end.
+
+use std::{collections::VecDeque, time::Duration};
+
+use lapis_p2p::Offence;
+use lapis_protocol_spec::Height;
+use rand::{Rng, rngs::StdRng};
+
+use super::{
+    peer::{Conduct, PeerPlan, item_bytes},
+    plan::Plan,
+};
+use crate::sync::scheduler::{Fetch, Item, Outcome, Report};
+
+/// How long a peer may take to begin: as nodes are configured.
+const FIRST_BYTE: Duration = Duration::from_secs(15);
+/// How long it may pause.
+const IDLE: Duration = Duration::from_secs(30);
+/// After so long a drip is cut off: grace, and what its first bytes are worth at the minimum rate.
+const DRIP_ENDS: Duration = Duration::from_secs(11);
+/// What it has sent by then.
+const DRIPPED_BYTES: u64 = 11 * 1024;
+/// Bytes of a decided value with its certificate.
+const VALUE_BYTES: u64 = 1500;
+
+/// Something that is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// A payload or a blob; `true` if it is what the chain decided.
+    Item(Item, bool),
+    /// A decided value, likewise.
+    Value(bool),
+}
+
+/// How an answer ends when everything of it has been sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    pub(super) outcome: Outcome,
+    pub(super) offence: Option<Offence>,
+    /// So long after the last piece.
+    pub(super) after: Duration,
+    /// Bytes sent in that time, of no use to anybody.
+    pub(super) bytes: u64,
+}
+
+/// An answer under way.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    /// Place of the peer.
+    pub(super) peer: usize,
+    pub(super) script: VecDeque<Piece>,
+    pub(super) end: End,
+    /// Before the first piece.
+    pub(super) delay: Duration,
+    pub(super) report: Report,
+    /// First height of the values that came, and which of them is the first that is not certified.
+    pub(super) values_from: Height,
+    pub(super) wrong_value: Option<u64>,
+}
+
+impl End {
+    const IN_ORDER: Self = Self { outcome: Outcome::Answered, offence: None, after: Duration::ZERO, bytes: 0 };
+
+    fn broken(offence: Offence, after: Duration) -> Self {
+        Self { outcome: Outcome::Broken, offence: Some(offence), after, bytes: 0 }
+    }
+}
+
+/// Bytes of a piece.
+pub(super) fn piece_bytes(plan: &Plan, piece: Piece) -> u64 {
+    match piece {
+        Piece::Item(item, _) => item_bytes(plan, item),
+        Piece::Value(_) => VALUE_BYTES,
+    }
+}
+
+impl Exchange {
+    /// What `peer` does about `fetch`. `is_over_quota` says that it was asked too much lately.
+    pub(super) fn new(peer: usize, plan: &Plan, fetch: &Fetch, is_over_quota: bool, rng: &mut StdRng) -> Option<Self> {
+        let who = plan.peers.get(peer)?;
+        let mut exchange = Self {
+            peer,
+            script: honest_script(who, plan, fetch),
+            end: End::IN_ORDER,
+            delay: Duration::ZERO,
+            report: Report::empty(Outcome::Answered),
+            values_from: if let Fetch::Values(heights) = fetch { heights.start } else { 0 },
+            wrong_value: None,
+        };
+        if is_over_quota {
+            exchange.script.clear();
+            exchange.end.outcome = Outcome::RateLimited;
+        } else {
+            exchange.behave(who.conduct, fetch, rng);
+        }
+        if exchange.script.is_empty() && exchange.end.outcome == Outcome::Answered {
+            exchange.end.outcome = Outcome::Unavailable;
+        }
+        Some(exchange)
+    }
+
+    fn behave(&mut self, conduct: Conduct, fetch: &Fetch, rng: &mut StdRng) {
+        match conduct {
+            Conduct::Lossy { permille } if rng.random_ratio(permille, 1000) => {
+                self.cut(rng);
+                self.end = End::broken(Offence::Reset, Duration::ZERO);
+            }
+            Conduct::Late if rng.random_ratio(1, 10) => self.delay = Duration::from_millis(rng.random_range(500..4000)),
+            Conduct::WrongData => self.spoil(|_| true),
+            Conduct::RarelyWrong => self.spoil(|_| rng.random_ratio(1, 10)),
+            Conduct::WrongValues => self.spoil_values(),
+            Conduct::Malformed => {
+                self.script.clear();
+                let offence = Some(Offence::Malformed);
+                self.end = End { outcome: Outcome::Faulty, offence, after: Duration::ZERO, bytes: 1024 };
+            }
+            Conduct::Silent => {
+                self.script.clear();
+                self.end = End::broken(Offence::Timeout, FIRST_BYTE);
+            }
+            Conduct::Hanging => {
+                self.cut(rng);
+                self.end = End::broken(Offence::Timeout, IDLE);
+            }
+            Conduct::Drip => {
+                self.script.clear();
+                self.end = End { bytes: DRIPPED_BYTES, ..End::broken(Offence::Timeout, DRIP_ENDS) };
+            }
+            Conduct::Half => self.halve(fetch),
+            Conduct::Boaster
+            | Conduct::Wavering
+            | Conduct::Empty
+            | Conduct::Flapping
+            | Conduct::Honest
+            | Conduct::Lossy { .. }
+            | Conduct::RateLimited { .. }
+            | Conduct::Late => {}
+        }
+    }
+
+    fn cut(&mut self, rng: &mut StdRng) {
+        let left = rng.random_range(0..=self.script.len());
+        self.script.truncate(left);
+    }
+
+    fn spoil(&mut self, mut which: impl FnMut(Item) -> bool) {
+        for piece in &mut self.script {
+            if let Piece::Item(item, is_good) = piece {
+                *is_good = !which(*item);
+            }
+        }
+    }
+
+    fn spoil_values(&mut self) {
+        for piece in &mut self.script {
+            if let Piece::Value(is_good) = piece {
+                *is_good = false;
+            }
+        }
+    }
+
+    /// Half of what was asked for; half of a height is no answer in order.
+    fn halve(&mut self, fetch: &Fetch) {
+        let left = self.script.len() / 2;
+        let next = self.script.get(left).copied();
+        self.script.truncate(left);
+        let is_same = |a: Piece, b: Piece| match (a, b) {
+            (Piece::Item(a, _), Piece::Item(b, _)) => a.height() == b.height(),
+            _ => false,
+        };
+        let splits = self.script.back().zip(next).is_some_and(|(last, next)| is_same(*last, next));
+        if splits && matches!(fetch, Fetch::WholeHeights(_)) {
+            self.end = End::broken(Offence::Truncated, Duration::ZERO);
+        }
+    }
+}
+
+fn honest_script(peer: &PeerPlan, plan: &Plan, fetch: &Fetch) -> VecDeque<Piece> {
+    match fetch {
+        Fetch::Values(heights) => {
+            let has_none = matches!(peer.conduct, Conduct::Boaster | Conduct::Wavering | Conduct::Empty);
+            let held = if has_none { 0 } else { plan.head() };
+            let end = heights.end.min(held.saturating_add(1));
+            (heights.start..end).map(|_| Piece::Value(true)).collect()
+        }
+        fetch => peer.honest_answer(fetch).into_iter().map(|item| Piece::Item(item, true)).collect(),
+    }
+}
