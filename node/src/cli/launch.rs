@@ -52,6 +52,7 @@ pub(super) fn run(args: &RunArgs, matches: Option<&ArgMatches>) -> Result<(), Cl
         keypair: key,
         store: Arc::new(DiskFile::new(&dir.store_path())),
         peers_path: dir.peers_path(),
+        evidence_path: dir.evidence_path(),
         kzg,
         source: Source::Follow,
         archives: Vec::new(),

@@ -26,7 +26,9 @@ mod fixtures;
 
 pub use builder::{BlobSchedule, BlockAttributes, BlockBuilder, BuildError, BuiltBlock, ParentBlock};
 pub use embedded::{Embedded, Head, HeadFormatError, ImportFault};
-pub use engine::{ExecutionEngine, ImportBlock, InvalidBlock, NoEngine, PayloadStatus, Unavailability};
+pub use engine::{
+    ExecutionEngine, Habits, ImportBlock, InvalidBlock, NoEngine, PayloadStatus, Standing, Trouble, Unavailability,
+};
 pub use fork::{Fork, ForkSchedule, UnsupportedFork};
 pub use payload::{BlockFault, CheckedPayload, ExpectedBlock, check_payload};
 pub use requests::{RequestsFault, check_requests, requests_hash};

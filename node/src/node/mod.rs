@@ -71,6 +71,8 @@ pub struct NodeOptions {
     pub store: Arc<dyn Medium>,
     /// The file of what is known of peers.
     pub peers_path: PathBuf,
+    /// Directory for evidence about decided blocks that the execution engine refused; made when there is some.
+    pub evidence_path: PathBuf,
     /// The trusted setup, shared by all nodes of the process.
     pub kzg: Arc<Kzg>,
     /// Where decided values come from.
@@ -322,7 +324,8 @@ impl Inner {
     ) {
         let (chain, store, feed) = (self.options.chain.clone(), self.store.clone(), self.feed.clone());
         let metrics = self.metrics.clone();
-        let importer = Importer { chain, store, engine, feed, metrics, repairs, state };
+        let settings = settings::import(&self.options);
+        let importer = Importer { settings, chain, store, engine, feed, metrics, repairs, state };
         supervisor.spawn(Stage::Work, "import", |stop| importer.run(stop));
         supervisor.spawn(Stage::Work, "repair", |stop| repairer.run(stop));
         let (path, genesis_id) = (self.options.peers_path.clone(), *self.options.chain.id());

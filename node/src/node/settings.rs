@@ -1,17 +1,23 @@
 //! From what an operator configures to what the parts are given.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{
+    num::{NonZeroU32, NonZeroU64},
+    sync::Arc,
+    time::Duration,
+};
 
 use lapis_p2p::{Config as NetworkSettings, Discovery, Mdns, NearHead, limits::Quota};
 use lapis_protocol_spec::{Genesis, Kzg, KzgSetupError, archive::Compression};
 use lapis_storage::{PruneAllow, StoreConfig};
 
+use super::NodeOptions;
 use crate::{
     archiver::ArchiverConfig,
     config::{
         ArchiveCompression, ArchiveConfig, BelowFloor, BlobRetention, ByteSize, Config, Pacing as PacingKind,
         PrunePolicy, TrustedSetupConfig,
     },
+    import::ImportSettings,
     object_archive::S3Options,
     prune::Retention,
     sync::{
@@ -21,7 +27,7 @@ use crate::{
 };
 
 /// Time between request starts in the Soma design.
-const FIXED_GAP: std::time::Duration = std::time::Duration::from_millis(200);
+const FIXED_GAP: Duration = Duration::from_millis(200);
 
 pub(super) fn network(config: &Config) -> NetworkSettings {
     let network = &config.network;
@@ -124,6 +130,22 @@ pub(super) fn retention(config: &Config, genesis: &Genesis) -> Retention {
             PrunePolicy::AfterImport => PruneAllow::Imported,
             PrunePolicy::AfterArchive => PruneAllow::Archived,
         },
+    }
+}
+
+/// Longest wait before an engine that cannot go on is asked again.
+const LONGEST_IMPORT_RETRY: Duration = Duration::from_secs(10);
+/// How often a separate engine with nothing to do is looked at.
+const ENGINE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
+/// Blocks offered between two forkchoice updates to an engine that is behind.
+const IMPORT_BATCH: NonZeroU64 = const { NonZeroU64::new(32).unwrap() };
+
+pub(super) fn import(options: &NodeOptions) -> ImportSettings {
+    ImportSettings {
+        batch: IMPORT_BATCH,
+        check_interval: ENGINE_CHECK_INTERVAL,
+        longest_retry: LONGEST_IMPORT_RETRY,
+        evidence: options.evidence_path.clone(),
     }
 }
 

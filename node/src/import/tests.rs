@@ -1,0 +1,382 @@
+//! The plan against a simulated engine, in simulated time.
+
+use std::{
+    num::NonZeroU64,
+    time::{Duration, Instant},
+};
+
+use lapis_protocol_spec::Height;
+use proptest::prelude::*;
+use rand::{SeedableRng, rngs::StdRng};
+
+use super::plan::{Answer, Marks, Obstacle, Plan, PlanSettings, Stand, Step};
+use crate::execution::Trouble;
+
+const LONGEST: Duration = Duration::from_secs(10);
+const CHECK: Duration = Duration::from_secs(5);
+const BATCH: u64 = 4;
+
+/// A client that keeps blocks by height. It can lose them, be gone, or have a mind of its own.
+struct Client {
+    /// It has executed every block up to here.
+    has: Height,
+    head: Height,
+    /// It has the chain's first block.
+    right_genesis: bool,
+    /// It tells its head and single blocks.
+    tells: bool,
+    /// It claims blocks up to here whose state it has lost.
+    claims: Option<Height>,
+    trouble: Option<Trouble>,
+    /// It is on another fork that leaves the chain above `has`.
+    elsewhere: bool,
+}
+
+impl Client {
+    fn at(height: Height) -> Self {
+        let trouble = None;
+        Self { has: height, head: height, right_genesis: true, tells: true, claims: None, trouble, elsewhere: false }
+    }
+
+    fn payload(&mut self, height: Height) -> Answer {
+        match self.trouble {
+            Some(trouble) => Answer::Trouble(trouble),
+            None if !self.right_genesis || height > self.has + 1 => Answer::Lacking,
+            None => {
+                self.has = self.has.max(height);
+                self.claims = None;
+                Answer::Valid
+            }
+        }
+    }
+
+    fn forkchoice(&mut self, height: Height) -> Answer {
+        match self.trouble {
+            Some(trouble) => Answer::Trouble(trouble),
+            None if !self.right_genesis || height > self.has => Answer::Lacking,
+            None => {
+                self.head = height;
+                self.elsewhere = false;
+                Answer::Valid
+            }
+        }
+    }
+
+    fn stand(&self) -> Result<Stand, Trouble> {
+        match self.trouble {
+            Some(trouble) => Err(trouble),
+            None if !self.tells => Ok(Stand::Untold),
+            None if self.elsewhere || !self.right_genesis => Ok(Stand::Elsewhere),
+            None => Ok(Stand::At(self.claims.unwrap_or(self.head))),
+        }
+    }
+}
+
+/// A node around a plan.
+struct World {
+    plan: Plan,
+    client: Client,
+    marks: Marks,
+    now: Instant,
+    rng: StdRng,
+    log: Vec<Step>,
+    /// Highest head that the client confirmed.
+    confirmed: Height,
+}
+
+impl World {
+    fn new(client: Client, imported: Height, available: Height) -> Self {
+        let batch = NonZeroU64::new(BATCH).unwrap();
+        let settings = PlanSettings { batch, check_interval: Some(CHECK), longest_retry: LONGEST };
+        Self {
+            plan: Plan::new(settings),
+            client,
+            marks: Marks { imported, available, earliest_payload: 1 },
+            now: Instant::now(),
+            rng: StdRng::seed_from_u64(1),
+            log: Vec::new(),
+            confirmed: 0,
+        }
+    }
+
+    /// Does one step; waiting moves the clock.
+    fn step(&mut self) -> Step {
+        let step = self.plan.next(self.now, &self.marks);
+        self.log.push(step);
+        let (now, marks) = (self.now, self.marks);
+        match step {
+            Step::Stand => match self.client.stand() {
+                Ok(stand) => self.plan.stands(stand, &marks),
+                Err(trouble) => self.plan.failed(trouble, now, &mut self.rng),
+            },
+            Step::Has(height) => match self.client.trouble {
+                Some(trouble) => self.plan.failed(trouble, now, &mut self.rng),
+                None => self.plan.has_told(height, self.client.right_genesis && height <= self.client.has),
+            },
+            Step::Offer(height) => {
+                assert!((marks.earliest_payload..=marks.available).contains(&height), "{height} is not held");
+                let answer = self.client.payload(height);
+                self.plan.offered(height, answer, now, &mut self.rng);
+            }
+            Step::Forkchoice(height) => {
+                let answer = self.client.forkchoice(height);
+                if answer == Answer::Valid {
+                    self.confirmed = self.confirmed.max(height);
+                }
+                self.plan.forkchoice_told(height, answer, now, &marks, &mut self.rng);
+            }
+            Step::Save(height) => {
+                assert_eq!(height, marks.imported + 1);
+                assert!(self.confirmed >= height, "saved before it was the head");
+                self.marks.imported = height;
+                self.plan.saved(true, now, &mut self.rng);
+            }
+            Step::Wait(Some(until)) => {
+                assert!(until > now && until <= now + LONGEST.max(CHECK));
+                self.now = until;
+            }
+            Step::Wait(None) | Step::Halt => {}
+        }
+        step
+    }
+
+    /// Runs until nothing is left to do; how many steps that took.
+    fn settle(&mut self) -> usize {
+        for steps in 0..10_000 {
+            let idle = matches!(self.plan.next(self.now, &self.marks), Step::Wait(_));
+            if idle && self.plan.obstacle().is_none() && self.marks.imported == self.marks.available {
+                return steps;
+            }
+            self.step();
+        }
+        panic!("does not settle at {:?}: {:?}", self.marks, &self.log[self.log.len() - 20..]);
+    }
+
+    /// Runs until it waits for an obstacle.
+    fn stuck(&mut self) -> Obstacle {
+        for _ in 0..1000 {
+            if let (Step::Wait(_), Some(obstacle)) = (self.step(), self.plan.obstacle()) {
+                return obstacle;
+            }
+        }
+        panic!("does not get stuck: {:?}", &self.log[self.log.len() - 20..]);
+    }
+
+    fn count(&self, wanted: impl Fn(&Step) -> bool) -> usize {
+        self.log.iter().filter(|step| wanted(step)).count()
+    }
+}
+
+#[test]
+fn a_block_is_offered_then_made_the_head_then_saved() {
+    let mut world = World::new(Client::at(7), 7, 8);
+    world.settle();
+    let expected = [Step::Stand, Step::Forkchoice(7), Step::Offer(8), Step::Forkchoice(8), Step::Save(8)];
+    assert_eq!(world.log, expected);
+}
+
+#[test]
+fn a_long_way_takes_one_forkchoice_update_per_batch() {
+    let mut world = World::new(Client::at(0), 0, 10);
+    world.settle();
+    assert_eq!(world.count(|step| matches!(step, Step::Offer(_))), 10);
+    let heads: Vec<_> = world.log.iter().filter(|step| matches!(step, Step::Forkchoice(_))).collect();
+    assert_eq!(heads, [&Step::Forkchoice(4), &Step::Forkchoice(8), &Step::Forkchoice(10)]);
+}
+
+#[test]
+fn a_wiped_client_is_fed_from_the_first_height_on_and_nothing_is_imported_twice() {
+    let mut world = World::new(Client::at(0), 100, 103);
+    world.settle();
+    assert_eq!((world.client.has, world.client.head), (103, 103));
+    assert_eq!(world.count(|step| matches!(step, Step::Offer(_))), 103);
+    assert_eq!(world.count(|step| matches!(step, Step::Save(_))), 3);
+}
+
+#[test]
+fn a_client_that_is_wiped_under_way_is_told_the_head_first_and_then_fed() {
+    let mut world = World::new(Client::at(50), 50, 50);
+    world.settle();
+    world.log.clear();
+    world.client = Client::at(0);
+    world.marks.available = 51;
+    world.settle();
+    assert_eq!(world.log[..3], [Step::Offer(51), Step::Forkchoice(51), Step::Stand]);
+    assert_eq!((world.client.has, world.client.head, world.marks.imported), (51, 51, 51));
+}
+
+#[test]
+fn a_client_that_lost_its_data_while_idle_is_found_by_looking_after_it() {
+    let mut world = World::new(Client::at(9), 9, 9);
+    world.settle();
+    world.client = Client::at(3);
+    while world.client.has < 9 {
+        world.step();
+    }
+    world.settle();
+    assert_eq!(world.client.head, 9);
+}
+
+#[test]
+fn a_client_on_another_fork_is_fed_from_where_it_left_the_chain() {
+    let mut client = Client::at(42);
+    client.elsewhere = true;
+    let mut world = World::new(client, 100, 100);
+    world.settle();
+    assert_eq!(world.client.head, 100);
+    assert_eq!(world.count(|step| matches!(step, Step::Offer(_))), 58);
+    assert!(world.count(|step| matches!(step, Step::Has(_))) < 10);
+}
+
+#[test]
+fn a_client_that_tells_nothing_is_fed_from_further_and_further_below() {
+    for has in [0, 1, 30, 63, 64, 100] {
+        let mut client = Client::at(has);
+        client.tells = false;
+        let mut world = World::new(client, 100, 101);
+        world.settle();
+        assert_eq!(world.client.head, 101, "from {has}");
+        let offers = world.count(|step| matches!(step, Step::Offer(_)));
+        assert!(offers as u64 <= 2 * (101 - has) + 10, "{offers} offers from {has}");
+    }
+}
+
+#[test]
+fn a_client_that_has_lost_the_state_of_blocks_that_it_names_is_fed_them() {
+    let mut client = Client::at(20);
+    client.claims = Some(60);
+    let mut world = World::new(client, 60, 61);
+    world.settle();
+    assert_eq!(world.client.head, 61);
+}
+
+#[test]
+fn while_the_client_syncs_forkchoice_updates_go_on_and_it_is_taken_where_it_arrives() {
+    let mut client = Client::at(5);
+    client.claims = Some(20);
+    let mut world = World::new(client, 20, 30);
+    // It has none of the payloads and nobody to get them from but this node, which has pruned them.
+    world.marks.earliest_payload = 21;
+    assert_eq!(world.stuck(), Obstacle::Syncing(20));
+    world.log.clear();
+    for _ in 0..50 {
+        world.step();
+    }
+    assert!(world.count(|step| matches!(step, Step::Forkchoice(_))) >= 10, "{:?}", world.log);
+    assert!(world.count(|step| matches!(step, Step::Wait(_))) >= 10);
+    (world.client.has, world.client.claims) = (20, None);
+    world.settle();
+    assert_eq!(world.client.head, 30);
+}
+
+#[test]
+fn a_client_that_lacks_what_was_pruned_says_so_and_goes_on_once_it_has_it() {
+    let mut world = World::new(Client::at(0), 100, 100);
+    world.marks.earliest_payload = 51;
+    world.client.elsewhere = true;
+    assert_eq!(world.stuck(), Obstacle::LacksHistory { earliest: 51 });
+    world.log.clear();
+    for _ in 0..30 {
+        world.step();
+        assert_eq!(world.plan.obstacle(), Some(Obstacle::LacksHistory { earliest: 51 }));
+    }
+    assert!(world.count(|step| *step == Step::Forkchoice(100)) >= 5, "{:?}", world.log);
+    world.client.has = 50;
+    world.settle();
+    assert_eq!(world.client.head, 100);
+}
+
+#[test]
+fn a_client_with_another_genesis_says_so_until_it_is_replaced() {
+    let mut world = World::new(Client::at(0), 3, 3);
+    world.client.right_genesis = false;
+    assert_eq!(world.stuck(), Obstacle::WrongChain);
+    world.client = Client::at(0);
+    world.settle();
+    assert_eq!(world.client.head, 3);
+}
+
+#[test]
+fn troubles_pass_with_ever_longer_waits_and_the_client_is_asked_where_it_stands() {
+    let mut world = World::new(Client::at(2), 2, 2);
+    world.settle();
+    world.client.trouble = Some(Trouble::Unreachable);
+    world.marks.available = 5;
+    assert_eq!(world.stuck(), Obstacle::Trouble(Trouble::Unreachable));
+    let (start, steps) = (world.now, world.log.len());
+    for _ in 0..60 {
+        world.step();
+    }
+    let attempts = world.log[steps..].iter().filter(|step| !matches!(step, Step::Wait(_))).count();
+    assert!(world.now - start > Duration::from_secs(60), "{attempts} attempts in {:?}", world.now - start);
+    (world.client.trouble, world.client.has, world.client.head) = (None, 1, 1);
+    world.settle();
+    assert_eq!((world.client.head, world.marks.imported), (5, 5));
+}
+
+#[test]
+fn an_invalid_block_halts_for_good() {
+    let mut world = World::new(Client::at(0), 0, 3);
+    assert_eq!((world.step(), world.step()), (Step::Stand, Step::Offer(1)));
+    let step = world.plan.next(world.now, &world.marks);
+    assert_eq!(step, Step::Offer(2));
+    world.plan.offered(2, Answer::Invalid, world.now, &mut world.rng);
+    for _ in 0..5 {
+        assert_eq!(world.step(), Step::Halt);
+    }
+}
+
+#[test]
+fn a_client_that_takes_payloads_and_never_heads_is_not_asked_without_a_pause() {
+    let mut world = World::new(Client::at(4), 4, 8);
+    let mut waits = 0;
+    for _ in 0..300 {
+        let step = world.plan.next(world.now, &world.marks);
+        if let Step::Forkchoice(height) = step {
+            world.plan.forkchoice_told(height, Answer::Lacking, world.now, &world.marks, &mut world.rng);
+        } else {
+            waits += usize::from(matches!(world.step(), Step::Wait(_)));
+        }
+    }
+    assert!(waits >= 30, "{waits} waits");
+    assert!(matches!(world.plan.obstacle(), Some(Obstacle::Syncing(_))));
+    assert_eq!(world.marks.imported, 4);
+}
+
+proptest! {
+    /// Whatever happens to a client, once it is left alone it comes to the head, and the watermark never goes ahead of
+    /// what the client confirmed.
+    #[test]
+    fn whatever_happens_import_comes_to_the_head(
+        seed: u64,
+        tells: bool,
+        events in prop::collection::vec((0_u8..6, 0_u64..40, 1_usize..40), 0..20),
+    ) {
+        let mut world = World::new(Client::at(0), 0, 10);
+        world.rng = StdRng::seed_from_u64(seed);
+        world.client.tells = tells;
+        for (event, height, steps) in events {
+            match event {
+                0 => world.client.trouble = Some(Trouble::TimedOut),
+                1 => world.client.trouble = None,
+                2 => (world.client.has, world.client.head) = (world.client.has.min(height), world.client.head.min(height)),
+                3 => world.marks.available = world.marks.available.max(height),
+                4 => world.client.elsewhere = true,
+                _ => world.client.claims = Some(world.client.head),
+            }
+            world.client.head = world.client.head.min(world.client.has);
+            for _ in 0..steps {
+                world.step();
+            }
+        }
+        world.client.trouble = None;
+        world.client.elsewhere = false;
+        world.settle();
+        prop_assert_eq!(world.marks.imported, world.marks.available);
+        // Nothing is saved again, so a client that lost blocks in the last moment is found by looking after it.
+        for _ in 0..200 {
+            world.step();
+        }
+        prop_assert!(world.client.head >= world.marks.imported);
+    }
+}
