@@ -122,6 +122,12 @@ pub struct RunArgs {
     /// Where payloads go [config: engine.kind]
     #[arg(long, value_name = "KIND", env = "LAPIS_ENGINE")]
     pub engine: Option<EngineKind>,
+    /// Engine API of the execution client [config: engine.url]
+    #[arg(long, value_name = "URL", env = "LAPIS_ENGINE_URL")]
+    pub engine_url: Option<String>,
+    /// File with the secret that the execution client has too [config: engine.jwt_secret]
+    #[arg(long, value_name = "FILE", env = "LAPIS_JWT_SECRET")]
+    pub jwt_secret: Option<PathBuf>,
 }
 
 /// `lapis status`.
@@ -246,6 +252,18 @@ impl RunArgs {
                 "kind",
                 engine.map(|value| value.get_name().to_owned()).collect(),
                 origin("engine", "--engine", "LAPIS_ENGINE"),
+            ),
+            (
+                "engine",
+                "url",
+                texts(self.engine_url.as_slice()),
+                origin("engine_url", "--engine-url", "LAPIS_ENGINE_URL"),
+            ),
+            (
+                "engine",
+                "jwt_secret",
+                self.jwt_secret.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+                origin("jwt_secret", "--jwt-secret", "LAPIS_JWT_SECRET"),
             ),
         ]
         .into_iter()

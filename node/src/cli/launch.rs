@@ -122,8 +122,13 @@ fn runtime() -> io::Result<Runtime> {
 /// Addresses, limits and a store that does not fit are for the operator to change; the rest is not.
 fn start_error(error: StartError) -> CliError {
     match error {
-        StartError::Network(_) | StartError::Http(_) | StartError::Open { .. } => CliError::bad_input(error),
+        StartError::Network(_)
+        | StartError::Http(_)
+        | StartError::Open { .. }
+        | StartError::JwtSecret(_)
+        | StartError::NoEngineUrl => CliError::bad_input(error),
         StartError::Archive(_)
+        | StartError::EngineApi(_)
         | StartError::Store(_)
         | StartError::EngineHead(_)
         | StartError::NoImportedBlock(_)

@@ -79,7 +79,7 @@ fn flags_that_make_no_sense_are_refused_on_one_line() {
         ("run --dirr /tmp/d", "'--dirr' found; tip: "),
         ("run --dir /tmp/d --listen here", "'here'"),
         ("run --dir /tmp/d --http localhost", "'localhost'"),
-        ("run --dir /tmp/d --engine steam", "embedded, none"),
+        ("run --dir /tmp/d --engine steam", "embedded, engine-api, none"),
         ("devnet --blobs 4097", "4097 is not in 0..=4096"),
         ("devnet --validators 0", "0 is not in 1..=32"),
         ("devnet --validators 33", "33 is not in 1..=32"),

@@ -175,6 +175,7 @@ impl Parts {
     async fn assemble(options: NodeOptions) -> Result<Self, StartError> {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
+        let client = engine::client(&options, &mut registry)?;
         let (http, admin) = bind_http(&options.config.http).await?;
         // A store that is there is opened first: whether this directory is free is the first thing to know. A new one is
         // created only after all sockets are bound, and nobody is answered before it is there.
@@ -192,7 +193,7 @@ impl Parts {
         let feed = WatermarkFeed::new(store.clone());
         let (repairer, repairs, repaired) = Repairer::new(store.clone(), feed.clone(), metrics.clone());
         provider.set(StoreProvider::new(store.clone(), repairs.clone()));
-        let engine = engine::engine(&options, &store)?;
+        let engine = engine::engine(&options, client, &store)?;
         Ok(Self {
             options,
             registry,

@@ -1,10 +1,6 @@
 //! From what an operator configures to what the parts are given.
 
-use std::{
-    num::{NonZeroU32, NonZeroU64},
-    sync::Arc,
-    time::Duration,
-};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use lapis_p2p::{Config as NetworkSettings, Discovery, Mdns, NearHead, limits::Quota};
 use lapis_protocol_spec::{Genesis, Kzg, KzgSetupError, archive::Compression};
@@ -133,18 +129,12 @@ pub(super) fn retention(config: &Config, genesis: &Genesis) -> Retention {
     }
 }
 
-/// Longest wait before an engine that cannot go on is asked again.
-const LONGEST_IMPORT_RETRY: Duration = Duration::from_secs(10);
-/// How often a separate engine with nothing to do is looked at.
-const ENGINE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
-/// Blocks offered between two forkchoice updates to an engine that is behind.
-const IMPORT_BATCH: NonZeroU64 = const { NonZeroU64::new(32).unwrap() };
-
 pub(super) fn import(options: &NodeOptions) -> ImportSettings {
+    let engine = &options.config.engine;
     ImportSettings {
-        batch: IMPORT_BATCH,
-        check_interval: ENGINE_CHECK_INTERVAL,
-        longest_retry: LONGEST_IMPORT_RETRY,
+        batch: engine.catch_up_batch,
+        check_interval: engine.check_interval,
+        longest_retry: engine.longest_retry,
         evidence: options.evidence_path.clone(),
     }
 }

@@ -176,7 +176,7 @@ fn flags_that_make_no_sense_are_bad_input() {
     for (words, part) in [
         (&["run", "--dir", "d", "--frob"][..], "'--frob'"),
         (&["run"], "--dir <DIR>"),
-        (&["run", "--dir", "d", "--engine", "steam"], "embedded, none"),
+        (&["run", "--dir", "d", "--engine", "steam"], "embedded, engine-api, none"),
         (&["devnet", "--blobs", "4097"], "4097"),
         (&["devnet", "--block-time", "fast"], "such as 200ms"),
         (&["status", "--http", "nowhere"], "host and a port"),

@@ -10,6 +10,7 @@ mod catching_up;
 mod claims;
 mod damaged;
 mod discovery;
+mod engine_api;
 mod faults;
 mod fetching;
 mod full_disk;
