@@ -1,6 +1,9 @@
 //! Import into an execution client, which a server with scripted answers stands for.
 
 mod answers;
+mod behind;
+mod checks;
+mod failures;
 
 use std::sync::Arc;
 
