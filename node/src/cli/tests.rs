@@ -44,6 +44,7 @@ fn the_documented_commands_parse() {
         "run --dir /tmp/d",
         "run --dir /tmp/d --listen /ip4/127.0.0.1/tcp/0 --listen /ip4/127.0.0.1/udp/0/quic-v1 \
          --peer /ip4/127.0.0.1/tcp/1 --http 127.0.0.1:0 --engine none",
+        "run --dir /tmp/d --engine engine-api --engine-url http://127.0.0.1:8551 --jwt-secret /tmp/jwt.hex",
         "status",
         "status --http 127.0.0.1:1 --json --watch",
         "peers",

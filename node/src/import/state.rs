@@ -79,6 +79,11 @@ impl ImportState {
         "halted",
     ];
 
+    /// Whether import waits for somebody else than the store.
+    pub fn is_held_up(&self) -> bool {
+        !matches!(self, Self::Connecting | Self::Idle | Self::Importing(_))
+    }
+
     /// Name in JSON, metrics and logs.
     pub fn name(&self) -> &'static str {
         match self {

@@ -1,6 +1,12 @@
 //! An importer at work: it asks its plan for steps and does them.
 
-use std::{collections::VecDeque, future::Future, num::NonZeroU64, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    future::Future,
+    num::NonZeroU64,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use alloy_primitives::B256;
 use lapis_protocol_spec::Height;
@@ -22,6 +28,9 @@ use crate::{
     metrics::Metrics,
 };
 
+/// Time between two lines about heights that are given again.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+
 /// An importer at work.
 pub(super) struct Work {
     engine: Box<dyn ExecutionEngine>,
@@ -37,6 +46,8 @@ pub(super) struct Work {
     heads: VecDeque<Head>,
     /// The block that was offered last.
     offered: Option<ImportBlock>,
+    /// When the state was logged last.
+    logged: Instant,
     /// What the engine's last trouble was, in words.
     detail: String,
     /// Why import is halted.
@@ -67,6 +78,7 @@ impl Work {
             rng: StdRng::from_os_rng(),
             heads: VecDeque::new(),
             offered: None,
+            logged: now(),
             detail: String::new(),
             halted: None,
         }
@@ -74,6 +86,7 @@ impl Work {
 
     pub(super) async fn run(&mut self) -> Result<(), ImportError> {
         let mut watermarks = self.feed.subscribe();
+        self.metrics.import.state(self.state.borrow().name());
         while !self.shutdown.is_cancelled() {
             let marks = *watermarks.borrow_and_update();
             let step = self.plan.next(now(), &heights(&marks));
@@ -239,14 +252,23 @@ impl Work {
         self.plan.halt();
     }
 
-    /// Publishes the state, and logs it if it is another one than before.
-    fn tell(&self, marks: &Watermarks) {
+    /// Publishes the state, and logs it if it is another one than before, or if it has been heights that are given again
+    /// for a while.
+    fn tell(&mut self, marks: &Watermarks) {
         let state = self.current(marks);
-        let before = self.state.borrow().name();
-        if before != state.name() {
-            log(&state, self.engine.name());
+        let (before, was_held_up) = {
+            let before = self.state.borrow();
+            (before.name(), before.is_held_up())
+        };
+        let now = now();
+        let progress = matches!(state, ImportState::Feeding { .. }) && now >= self.logged + PROGRESS_INTERVAL;
+        if before != state.name() || progress {
+            log(&state, self.engine.name(), was_held_up);
+            self.logged = now;
         }
-        self.metrics.import.state(state.name());
+        if before != state.name() {
+            self.metrics.import.state(state.name());
+        }
         self.state.send_if_modified(|old| {
             let changed = *old != state;
             *old = state;
@@ -306,10 +328,13 @@ async fn wait_until(until: Option<tokio::time::Instant>) {
     }
 }
 
-/// One line for each change.
-fn log(state: &ImportState, engine: &'static str) {
+/// One line for each change. That an engine works is told if it did not before.
+fn log(state: &ImportState, engine: &'static str, was_held_up: bool) {
     let name = state.name();
     match state {
+        ImportState::Idle | ImportState::Importing(_) if was_held_up => {
+            tracing::info!(engine, state = name, "the engine goes on: {state}");
+        }
         ImportState::Connecting | ImportState::Idle | ImportState::Importing(_) => {
             tracing::debug!(engine, state = name, "{state}");
         }

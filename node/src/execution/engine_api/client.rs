@@ -2,14 +2,10 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use alloy_eips::eip4844::BlobAndProofV1;
 use alloy_primitives::B256;
-use alloy_rpc_types_engine::{
-    BlobsBundleV1, ExecutionPayloadEnvelopeV3, ExecutionPayloadEnvelopeV4, ExecutionPayloadV3, ForkchoiceState,
-    PayloadAttributes, PayloadId,
-};
+use alloy_rpc_types_engine::{ExecutionPayloadV3, ForkchoiceState, PayloadAttributes, PayloadId};
 use bytes::Bytes;
-use lapis_protocol_spec::{BYTES_PER_BLOB, MAX_EXECUTION_REQUESTS, MAX_PAYLOAD_BYTES};
+use lapis_protocol_spec::{BYTES_PER_BLOB, Blob, Bytes48, MAX_EXECUTION_REQUESTS, MAX_PAYLOAD_BYTES};
 use reqwest::Url;
 use serde_json::Value as Json;
 
@@ -18,7 +14,7 @@ use super::{
     error::EngineApiError,
     jwt::JwtSecret,
     rpc::{Call, Limits, Rpc},
-    wire::{BlockSummary, ForkchoiceResult, payload_status},
+    wire::{BlobAndProof, BlockSummary, BuiltV4, ForkchoiceResult, payload_status},
 };
 use crate::execution::{Fork, ImportBlock, ImportFault, PayloadStatus};
 
@@ -68,15 +64,35 @@ pub struct EngineApi {
     observer: CallObserver,
 }
 
-/// A block that a client has built, with everything that belongs to it.
-#[derive(Clone, Debug)]
+/// A block that a client has built, with everything that belongs to it. Nothing of it is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuiltPayload {
     /// The block.
     pub payload: ExecutionPayloadV3,
-    /// Blobs, commitments and proofs in the order of the block's transactions. Not checked.
-    pub blobs_bundle: BlobsBundleV1,
+    /// Its blobs, in the order of its transactions.
+    pub blobs: Vec<BuiltBlob>,
     /// EIP-7685 requests, the type byte first in each; none before Prague.
     pub execution_requests: Vec<Bytes>,
+}
+
+/// A blob of a block that a client has built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuiltBlob {
+    /// The blob.
+    pub blob: Blob,
+    /// Its commitment.
+    pub kzg_commitment: Bytes48,
+    /// The proof of the two.
+    pub kzg_proof: Bytes48,
+}
+
+/// A blob of a client's pool. Not checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolBlob {
+    /// The blob.
+    pub blob: Blob,
+    /// Its proof.
+    pub kzg_proof: Bytes48,
 }
 
 /// A call that is encoded, of a block that was checked.
@@ -182,21 +198,21 @@ impl EngineApi {
     pub async fn built_payload(&self, id: PayloadId, fork: Fork) -> Result<BuiltPayload, EngineApiError> {
         let blobs = self.settings.max_blobs.saturating_mul(BLOB_IN_JSON);
         let limits = self.quick(PAYLOAD_IN_JSON.saturating_add(REQUESTS_IN_JSON).saturating_add(blobs));
-        match fork {
-            Fork::Cancun => {
-                let call = self.rpc.call("engine_getPayloadV3", &(id,), limits)?;
-                let built: ExecutionPayloadEnvelopeV3 =
-                    self.observer.observe(call.method, self.rpc.send(&call)).await?;
-                Ok(BuiltPayload::new(built, Vec::new()))
-            }
-            Fork::Prague => {
-                let call = self.rpc.call("engine_getPayloadV4", &(id,), limits)?;
-                let built: ExecutionPayloadEnvelopeV4 =
-                    self.observer.observe(call.method, self.rpc.send(&call)).await?;
-                let requests = built.execution_requests.iter().map(|request| request.0.clone()).collect();
-                Ok(BuiltPayload::new(built.envelope_inner, requests))
-            }
-        }
+        let method = match fork {
+            Fork::Cancun => "engine_getPayloadV3",
+            Fork::Prague => "engine_getPayloadV4",
+        };
+        let call = self.rpc.call(method, &(id,), limits)?;
+        let built: BuiltV4 = self.observer.observe(method, self.rpc.send(&call)).await?;
+        let unlike = || EngineApiError::Incomprehensible {
+            method,
+            reason: "there are not as many blobs, commitments and proofs".to_owned(),
+        };
+        Ok(BuiltPayload {
+            payload: built.execution_payload,
+            blobs: built.blobs_bundle.into_blobs().ok_or_else(unlike)?,
+            execution_requests: built.execution_requests.into_iter().map(|request| request.0).collect(),
+        })
     }
 
     /// `engine_getBlobsV1`: for each hash the blob with its proof, if the client's pool has it. Of more than
@@ -204,16 +220,15 @@ impl EngineApi {
     ///
     /// # Errors
     /// [`EngineApiError`].
-    pub async fn blobs(&self, versioned_hashes: &[B256]) -> Result<Vec<Option<BlobAndProofV1>>, EngineApiError> {
+    pub async fn blobs(&self, versioned_hashes: &[B256]) -> Result<Vec<Option<PoolBlob>>, EngineApiError> {
         let asked = versioned_hashes.get(..MAX_BLOBS_PER_CALL).unwrap_or(versioned_hashes);
         let limits = self.quick(SMALL_ANSWER.saturating_add(asked.len().saturating_mul(BLOB_IN_JSON)));
         let call = self.rpc.call("engine_getBlobsV1", &(asked,), limits)?;
         // Some clients answer null as a whole if they lack one of them.
-        let answer: Option<Vec<Option<BlobAndProofV1>>> =
+        let answer: Option<Vec<Option<BlobAndProof>>> =
             self.observer.observe(call.method, self.rpc.send_nullable(&call)).await?;
-        let mut blobs = answer.unwrap_or_default();
-        blobs.resize(asked.len(), None);
-        Ok(blobs)
+        let found = answer.unwrap_or_default().into_iter().map(|found| found.map(PoolBlob::from));
+        Ok(found.chain(std::iter::repeat(None)).take(asked.len()).collect())
     }
 
     /// Hash and number of the client's head.
@@ -246,11 +261,6 @@ impl EngineApi {
 }
 
 impl BuiltPayload {
-    fn new(built: ExecutionPayloadEnvelopeV3, execution_requests: Vec<Bytes>) -> Self {
-        let ExecutionPayloadEnvelopeV3 { execution_payload, blobs_bundle, .. } = built;
-        Self { payload: execution_payload, blobs_bundle, execution_requests }
-    }
-
     /// The block as a payload envelope holds it: SSZ `ExecutionPayloadV3`.
     #[must_use]
     pub fn payload_ssz(&self) -> Vec<u8> {

@@ -20,7 +20,7 @@
 //! let (_status, id) = api.start_building(head, attributes).await?;
 //! if let Some(id) = id {
 //!     let built = api.built_payload(id, Fork::Prague).await?;
-//!     println!("{} bytes, {} blobs", built.payload_ssz().len(), built.blobs_bundle.blobs.len());
+//!     println!("{} bytes, {} blobs", built.payload_ssz().len(), built.blobs.len());
 //! }
 //! # Ok(())
 //! # }
@@ -32,11 +32,16 @@ mod engine;
 pub mod error;
 pub mod jwt;
 mod rpc;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use self::{
     calls::CallObserver,
-    client::{BuiltPayload, EngineApi, EngineApiSettings, MAX_BLOBS_PER_CALL, PrepareError, PreparedPayload},
+    client::{
+        BuiltBlob, BuiltPayload, EngineApi, EngineApiSettings, MAX_BLOBS_PER_CALL, PoolBlob, PrepareError,
+        PreparedPayload,
+    },
     engine::ClientEngine,
     error::{EngineApiError, RpcCode, RpcError},
     jwt::{JwtSecret, JwtSecretError},

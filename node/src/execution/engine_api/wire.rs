@@ -1,10 +1,12 @@
 //! Shapes of results where alloy's are stricter than clients are.
 
-use alloy_primitives::{B256, U64};
-use alloy_rpc_types_engine::PayloadId;
+use alloy_primitives::{B256, Bytes, FixedBytes, U64};
+use alloy_rpc_types_engine::{ExecutionPayloadV3, PayloadId};
+use lapis_protocol_spec::Blob;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use super::client::{BuiltBlob, PoolBlob};
 use crate::execution::{InvalidBlock, PayloadStatus};
 
 /// `PayloadStatusV1`. Clients differ in whether an invalid payload comes with a `validationError`, and some still know
@@ -41,6 +43,75 @@ pub(super) struct ForkchoiceResult {
 pub(super) struct BlockSummary {
     pub(super) hash: B256,
     pub(super) number: U64,
+}
+
+/// The result of `getPayload`, V3 and V4.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BuiltV4 {
+    pub(super) execution_payload: ExecutionPayloadV3,
+    pub(super) blobs_bundle: Bundle,
+    #[serde(default)]
+    pub(super) execution_requests: Vec<Bytes>,
+}
+
+/// `BlobsBundleV1`.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Bundle {
+    commitments: Vec<FixedBytes<48>>,
+    proofs: Vec<FixedBytes<48>>,
+    blobs: Vec<BlobHex>,
+}
+
+/// `BlobAndProofV1`.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct BlobAndProof {
+    blob: BlobHex,
+    proof: FixedBytes<48>,
+}
+
+/// A blob in hex. It is never on the stack, where it would take 128 KiB each time that it is handed on.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Bytes")]
+struct BlobHex(Blob);
+
+/// A blob of another length than all have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a blob has {0} bytes")]
+struct BlobLength(usize);
+
+impl TryFrom<Bytes> for BlobHex {
+    type Error = BlobLength;
+
+    fn try_from(bytes: Bytes) -> Result<Self, BlobLength> {
+        Blob::from_slice(&bytes).map(Self).ok_or(BlobLength(bytes.len()))
+    }
+}
+
+impl Bundle {
+    /// The blobs with what belongs to each; `None` if the three lists are not alike in length.
+    pub(super) fn into_blobs(self) -> Option<Vec<BuiltBlob>> {
+        let Self { commitments, proofs, blobs } = self;
+        if commitments.len() != blobs.len() || proofs.len() != blobs.len() {
+            return None;
+        }
+        let parts = blobs.into_iter().zip(commitments).zip(proofs);
+        Some(
+            parts
+                .map(|((BlobHex(blob), commitment), proof)| BuiltBlob {
+                    blob,
+                    kzg_commitment: commitment.0.into(),
+                    kzg_proof: proof.0.into(),
+                })
+                .collect(),
+        )
+    }
+}
+
+impl From<BlobAndProof> for PoolBlob {
+    fn from(found: BlobAndProof) -> Self {
+        Self { blob: found.blob.0, kzg_proof: found.proof.0.into() }
+    }
 }
 
 /// Reads a payload status; all of it is kept if the payload is invalid.
