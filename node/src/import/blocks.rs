@@ -94,20 +94,20 @@ impl Blocks {
         })
     }
 
-    /// Hash of the execution block of `height`; at 0 that of the block before the first one. `None` if it is not known.
-    pub(super) async fn hash(&self, height: Height) -> Result<Option<B256>, ImportError> {
+    /// Hash of the execution block of `height`; at 0 that of the block before the first one.
+    pub(super) async fn hash(&self, height: Height) -> Result<BlockHash, ImportError> {
         if height == 0 {
-            return Ok(Some(B256::new(self.chain.genesis().execution_block_hash.0)));
+            return Ok(BlockHash::Known(B256::new(self.chain.genesis().execution_block_hash.0)));
         }
         let store = self.store.clone();
         let hash = tokio::task::spawn_blocking(move || block_hash(&store, height)).await?;
         match hash {
-            Ok(hash) => Ok(hash),
+            Ok(hash) => Ok(hash.map_or(BlockHash::NotYet, BlockHash::Known)),
             Err(StoreError::Damaged(damage)) => {
                 self.repairs.report(damage);
-                Ok(None)
+                Ok(BlockHash::Unreadable)
             }
-            Err(error) if error.may_pass() => Ok(None),
+            Err(error) if error.may_pass() => Ok(BlockHash::Unreadable),
             Err(error) => Err(error.into()),
         }
     }
@@ -121,7 +121,7 @@ impl Blocks {
         marks: &Watermarks,
     ) -> Result<Option<Height>, ImportError> {
         for height in [block_number, marks.imported] {
-            if height <= marks.decided && self.hash(height).await? == Some(block_hash) {
+            if height <= marks.decided && self.hash(height).await? == BlockHash::Known(block_hash) {
                 return Ok(Some(height));
             }
         }
@@ -134,6 +134,16 @@ impl Blocks {
         let saved = tokio::task::spawn_blocking(move || store.mark_imported(height, head.as_deref())).await?;
         Outcome::of(saved, height)
     }
+}
+
+/// What is known of a height's execution block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BlockHash {
+    Known(B256),
+    /// The store began after this height, and the value after it, which names it, is not there yet.
+    NotYet,
+    /// It cannot be read now.
+    Unreadable,
 }
 
 /// What came of moving the watermark.

@@ -115,7 +115,10 @@ enum Phase {
         /// Whether it is given time if it still lacks them then. Otherwise it has had that, and is asked where it stands.
         then_wait: bool,
     },
-    Halted,
+    Halted {
+        /// Whether what was taken before is yet to be made the head.
+        confirm: bool,
+    },
 }
 
 /// The state of an import.
@@ -185,7 +188,8 @@ impl Plan {
         }
         self.not_before = None;
         match self.phase {
-            Phase::Halted => Step::Halt,
+            Phase::Halted { confirm: true } => Step::Forkchoice(self.has),
+            Phase::Halted { confirm: false } => self.unsaved(marks).unwrap_or(Step::Halt),
             Phase::Standing => Step::Stand,
             Phase::Searching(search) => self.search(search, now, marks),
             Phase::Pointing { height, .. } => Step::Forkchoice(height),
@@ -221,12 +225,10 @@ impl Plan {
     }
 
     fn follow(&mut self, now: Instant, marks: &Marks) -> Step {
-        if let Some(head) = self.head
-            && marks.imported < head.min(marks.available)
-        {
-            return Step::Save(marks.imported.saturating_add(1));
+        if let Some(save) = self.unsaved(marks) {
+            return save;
         }
-        let untold = self.has.saturating_sub(self.head.unwrap_or(self.base));
+        let untold = self.untold();
         let introduce = untold == 0 && self.head.is_none() && self.pointed.is_none() && self.has > 0;
         // The first block that is taken after a halt is confirmed at once: it shows that the halt is over.
         let complete = self.obstacle.is_some() || self.has >= marks.available;
@@ -237,6 +239,17 @@ impl Plan {
             return Step::Offer(self.has.saturating_add(1));
         }
         self.idle(now)
+    }
+
+    /// The watermark follows the head.
+    fn unsaved(&self, marks: &Marks) -> Option<Step> {
+        let head = self.head.filter(|head| marks.imported < (*head).min(marks.available));
+        head.map(|_| Step::Save(marks.imported.saturating_add(1)))
+    }
+
+    /// How many heights were taken of which none above is the head.
+    fn untold(&self) -> u64 {
+        self.has.saturating_sub(self.head.unwrap_or(self.base))
     }
 
     fn idle(&self, now: Instant) -> Step {
@@ -297,7 +310,7 @@ impl Plan {
             }
             Answer::Lacking => self.point(height),
             Answer::Trouble(trouble) => self.failed(trouble, now, rng),
-            Answer::Invalid => self.phase = Phase::Halted,
+            Answer::Invalid => self.halt(),
         }
     }
 
@@ -311,17 +324,24 @@ impl Plan {
         rng: &mut impl Rng,
     ) {
         self.head_told = Some(now);
+        let halted = matches!(self.phase, Phase::Halted { .. });
+        if halted {
+            self.phase = Phase::Halted { confirm: false };
+        }
         match answer {
             Answer::Valid => {
                 self.has = self.has.max(height);
                 self.head = Some(height);
-                self.phase = Phase::Following;
+                if !halted {
+                    self.phase = Phase::Following;
+                }
                 (self.fresh, self.reach, self.pointed, self.obstacle) = (false, 0, None, None);
                 self.back_off.succeeded();
             }
+            Answer::Lacking | Answer::Trouble(_) if halted => {}
             Answer::Lacking => self.lacking(height, marks, now, rng),
             Answer::Trouble(trouble) => self.failed(trouble, now, rng),
-            Answer::Invalid => self.phase = Phase::Halted,
+            Answer::Invalid => self.phase = Phase::Halted { confirm: false },
         }
     }
 
@@ -356,18 +376,19 @@ impl Plan {
         self.wait(now, rng);
     }
 
-    /// What came of [`Step::Save`].
-    pub(super) fn saved(&mut self, done: bool, now: Instant, rng: &mut impl Rng) {
-        if done {
-            self.back_off.succeeded();
-        } else {
-            self.wait(now, rng);
-        }
+    /// [`Step::Save`] is done.
+    pub(super) fn saved(&mut self) {
+        self.back_off.succeeded();
     }
 
-    /// The decided block of `height` can never be imported.
+    /// This node cannot do the step now, which is not the engine's business.
+    pub(super) fn pause(&mut self, now: Instant, rng: &mut impl Rng) {
+        self.wait(now, rng);
+    }
+
+    /// The next decided block can never be imported. Those before it are still made the head and saved.
     pub(super) fn halt(&mut self) {
-        self.phase = Phase::Halted;
+        self.phase = Phase::Halted { confirm: self.untold() > 0 };
     }
 
     fn wait(&mut self, now: Instant, rng: &mut impl Rng) {

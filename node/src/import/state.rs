@@ -36,7 +36,7 @@ pub enum ImportState {
         /// What happened.
         detail: String,
     },
-    /// The engine lacks heights that this node no longer has.
+    /// The engine lacks heights that this node no longer has, or never had since it began above them.
     LacksHistory {
         /// Payloads from here on are held.
         earliest: Height,
@@ -115,8 +115,8 @@ impl fmt::Display for ImportState {
             Self::Unavailable { height, trouble, detail } => write!(f, "{trouble} at height {height}: {detail}"),
             Self::LacksHistory { earliest } => write!(
                 f,
-                "it lacks heights below {earliest}, which this node has pruned: let it sync from clients of its own, or \
-                 restore its data"
+                "it lacks heights below {earliest}, which this node does not hold: let it sync from clients of its own, \
+                 or restore its data"
             ),
             Self::WrongChain { genesis_hash } => {
                 write!(f, "it does not have the chain's first block {genesis_hash}: it runs with another genesis")

@@ -129,7 +129,7 @@ impl World {
                 assert_eq!(height, marks.imported + 1);
                 assert!(self.confirmed >= height, "saved before it was the head");
                 self.marks.imported = height;
-                self.plan.saved(true, now, &mut self.rng);
+                self.plan.saved();
             }
             Step::Wait(Some(until)) => {
                 assert!(until > now && until <= now + LONGEST.max(CHECK));
@@ -315,14 +315,27 @@ fn troubles_pass_with_ever_longer_waits_and_the_client_is_asked_where_it_stands(
 }
 
 #[test]
-fn an_invalid_block_halts_for_good() {
+fn an_invalid_block_halts_for_good_and_those_before_it_are_kept() {
     let mut world = World::new(Client::at(0), 0, 3);
-    assert_eq!((world.step(), world.step()), (Step::Stand, Step::Offer(1)));
-    let step = world.plan.next(world.now, &world.marks);
-    assert_eq!(step, Step::Offer(2));
-    world.plan.offered(2, Answer::Invalid, world.now, &mut world.rng);
-    for _ in 0..5 {
-        assert_eq!(world.step(), Step::Halt);
+    let before = [Step::Stand, Step::Offer(1), Step::Offer(2)];
+    assert_eq!(before.map(|_| world.step()), before);
+    assert_eq!(world.plan.next(world.now, &world.marks), Step::Offer(3));
+    world.plan.offered(3, Answer::Invalid, world.now, &mut world.rng);
+    let after = [Step::Forkchoice(2), Step::Save(1), Step::Save(2), Step::Halt, Step::Halt];
+    assert_eq!(after.map(|_| world.step()), after);
+    assert_eq!((world.client.head, world.marks.imported), (2, 2));
+}
+
+#[test]
+fn a_halt_does_not_depend_on_what_the_client_says_afterwards() {
+    for answer in [Answer::Lacking, Answer::Trouble(Trouble::TimedOut), Answer::Invalid] {
+        let mut world = World::new(Client::at(0), 0, 3);
+        world.step();
+        world.step();
+        world.plan.offered(2, Answer::Invalid, world.now, &mut world.rng);
+        assert_eq!(world.plan.next(world.now, &world.marks), Step::Forkchoice(1));
+        world.plan.forkchoice_told(1, answer, world.now, &world.marks, &mut world.rng);
+        assert_eq!((world.step(), world.marks.imported), (Step::Halt, 0), "{answer:?}");
     }
 }
 

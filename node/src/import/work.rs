@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ImportError, ImportState, Importer,
-    blocks::{Blocks, Found, Outcome},
+    blocks::{BlockHash, Blocks, Found, Outcome},
     evidence::Evidence,
     plan::{Answer, Marks, Obstacle, Plan, PlanSettings, Stand, Step},
 };
@@ -182,16 +182,17 @@ impl Work {
         Ok(())
     }
 
-    /// The hash of a height that is held; without it nothing can be asked, which is tried again later.
+    /// The hash of a height's block; without it nothing can be asked, which is tried again later.
     async fn hash(&mut self, height: Height) -> Result<Option<B256>, ImportError> {
         if let Some(offered) = self.offered.as_ref().filter(|block| block.expected().height == height) {
             return Ok(Some(offered.expected().block_hash));
         }
-        let hash = self.blocks.hash(height).await?;
-        if hash.is_none() {
-            self.plan.unreadable(height, now(), &mut self.rng);
+        match self.blocks.hash(height).await? {
+            BlockHash::Known(hash) => return Ok(Some(hash)),
+            BlockHash::NotYet => self.plan.pause(now(), &mut self.rng),
+            BlockHash::Unreadable => self.plan.unreadable(height, now(), &mut self.rng),
         }
-        Ok(hash)
+        Ok(None)
     }
 
     async fn save(&mut self, height: Height) -> Result<(), ImportError> {
@@ -201,7 +202,10 @@ impl Work {
         let head = self.heads.front().filter(|head| head.height == height).map(|head| Arc::from(head.to_bytes()));
         let saved = self.blocks.mark_imported(height, head).await?;
         self.feed.refresh();
-        self.plan.saved(saved == Outcome::Done, now(), &mut self.rng);
+        match saved {
+            Outcome::Done => self.plan.saved(),
+            Outcome::Later => self.plan.pause(now(), &mut self.rng),
+        }
         Ok(())
     }
 
@@ -248,7 +252,8 @@ impl Work {
             Some(block) => self.evidence.keep(block, reason.clone(), answer).await,
             None => None,
         };
-        self.halted = Some(ImportState::Halted { height, reason, evidence });
+        // What comes after the first reason follows from it.
+        self.halted.get_or_insert(ImportState::Halted { height, reason, evidence });
         self.plan.halt();
     }
 

@@ -55,7 +55,9 @@ async fn nothing_but_the_certified_block_reaches_the_client() {
     assert!(matches!(status, PayloadStatus::Invalid(InvalidBlock::Fault(_))), "{status:?}");
     // One blob fewer, another block hash, another parent, another time.
     let changes: [fn(&mut Value); 4] = [
-        |value| value.blob_kzg_commitments.truncate(1),
+        |value| {
+            value.blob_kzg_commitments.pop();
+        },
         |value| value.block_hash.0[0] ^= 1,
         |value| value.parent_block_hash.0[0] ^= 1,
         |value| value.timestamp += 1,
