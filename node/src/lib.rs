@@ -2,12 +2,14 @@
 
 pub mod archive;
 pub mod archiver;
+pub mod back_off;
 pub mod chain;
 pub mod cli;
 pub mod config;
 pub mod data_dir;
 mod decide;
 pub mod devnet;
+pub mod error_line;
 pub mod execution;
 pub mod feed;
 pub mod fetch;

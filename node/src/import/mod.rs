@@ -9,17 +9,18 @@
 //! | --- | --- |
 //! | `plan` | what to do next, as a pure state machine over heights |
 //! | `work` | doing it: calls of the engine, the watermark, the state |
-//! | `search`, `back_off` | parts of it: the last height that an engine has; waits |
+//! | `step` | what the plan is told, and what it says |
+//! | `search` | a part of it: the last height that an engine has |
 //! | `blocks` | reading from the store, one block ahead |
 //! | `evidence` | the file about a decided block that was refused |
 //! | `state` | what the outside is told |
 
-mod back_off;
 mod blocks;
 mod evidence;
 mod plan;
 mod search;
 mod state;
+mod step;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 mod tests;

@@ -9,7 +9,10 @@ use lapis_protocol_spec::Height;
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::StdRng};
 
-use super::plan::{Answer, Marks, Obstacle, Plan, PlanSettings, Stand, Step};
+use super::{
+    plan::Plan,
+    step::{Answer, Marks, Obstacle, PlanSettings, Stand, Step},
+};
 use crate::execution::Trouble;
 
 const LONGEST: Duration = Duration::from_secs(10);

@@ -19,10 +19,11 @@ use super::{
     ImportError, ImportState, Importer,
     blocks::{BlockHash, Blocks, Found, Outcome},
     evidence::Evidence,
-    plan::{Answer, Marks, Obstacle, Plan, PlanSettings, Stand, Step},
+    plan::Plan,
+    step::{Answer, Marks, Obstacle, PlanSettings, Stand, Step},
 };
 use crate::{
-    cli::one_line,
+    error_line::one_line,
     execution::{ExecutionEngine, Head, ImportBlock, PayloadStatus, Standing, Unavailability},
     feed::WatermarkFeed,
     metrics::Metrics,

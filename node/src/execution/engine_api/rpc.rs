@@ -25,6 +25,7 @@ use super::{
     error::{EngineApiError, RpcError},
     jwt::JwtSecret,
 };
+use crate::error_line::one_line;
 
 /// Bytes of a foreign text that are kept for people.
 const MAX_TEXT: usize = 512;
@@ -209,7 +210,7 @@ fn broken(call: &Call, error: reqwest::Error) -> EngineApiError {
     } else if was_closed(&error) {
         EngineApiError::Closed(error)
     } else {
-        call.incomprehensible(crate::cli::one_line(&error))
+        call.incomprehensible(one_line(&error))
     }
 }
 
