@@ -212,9 +212,9 @@ fn archive(config: &ArchiveConfig) -> Outcome {
 
 fn engine(config: &EngineConfig) -> Outcome {
     if let Some(url) = &config.url {
-        let parsed = Url::parse(url).ok().filter(|url| url.scheme() == "http" && url.has_host());
-        if parsed.is_none() {
-            let reason = format!("{url:?} is not a URL such as \"http://127.0.0.1:8551\"; TLS is not supported");
+        let plain = |url: &Url| url.scheme() == "http" && url.has_host() && url.username().is_empty();
+        if Url::parse(url).ok().filter(|url| plain(url) && url.password().is_none()).is_none() {
+            let reason = format!("{url:?} is not a URL such as \"http://127.0.0.1:8551\", without TLS and password");
             return Err(broken("engine", "url", reason));
         }
     }

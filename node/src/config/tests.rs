@@ -79,7 +79,7 @@ fn an_execution_client_needs_a_url_and_a_secret() {
     let kind = "[engine]\nkind = \"engine-api\"\n";
     assert!(refusal(kind).contains("engine.url"));
     assert!(refusal(&format!("{kind}url = \"http://127.0.0.1:8551\"\n")).contains("engine.jwt_secret"));
-    for url in ["127.0.0.1:8551", "https://127.0.0.1:8551", "ws://localhost", "http://"] {
+    for url in ["127.0.0.1:8551", "https://127.0.0.1:8551", "ws://localhost", "http://", "http://a:b@localhost"] {
         let message = refusal(&format!("[engine]\nurl = \"{url}\"\n"));
         assert!(message.contains("http://127.0.0.1:8551") && message.contains(url), "{message}");
     }

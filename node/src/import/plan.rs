@@ -159,6 +159,9 @@ impl Plan {
         if introduce || untold >= self.settings.batch.get() || (untold > 0 && complete) {
             return Step::Forkchoice(self.has);
         }
+        if self.has < lowest(marks) {
+            return self.lacks_history(marks);
+        }
         if self.has < marks.available {
             return Step::Offer(self.has.saturating_add(1));
         }

@@ -45,8 +45,8 @@ pub(super) struct Work {
     rng: StdRng,
     /// Heads of blocks that were taken and are not saved, at most one per height of a batch.
     heads: VecDeque<Head>,
-    /// The block that was offered last.
-    offered: Option<ImportBlock>,
+    /// The block that was offered last, by height and hash.
+    offered: Option<(Height, B256)>,
     /// When the state was logged last.
     logged: Instant,
     /// What the engine's last trouble was, in words.
@@ -169,7 +169,7 @@ impl Work {
         if height <= marks.imported && matches!(status, PayloadStatus::Valid { .. }) {
             self.metrics.import.fed();
         }
-        self.offered = Some(block);
+        self.offered = Some((height, block.expected().block_hash));
         let answer = self.judge(height, status).await;
         self.plan.offered(height, answer, now(), &mut self.rng);
         Ok(())
@@ -185,8 +185,8 @@ impl Work {
 
     /// The hash of a height's block; without it nothing can be asked, which is tried again later.
     async fn hash(&mut self, height: Height) -> Result<Option<B256>, ImportError> {
-        if let Some(offered) = self.offered.as_ref().filter(|block| block.expected().height == height) {
-            return Ok(Some(offered.expected().block_hash));
+        if let Some((_, hash)) = self.offered.filter(|(offered, _)| *offered == height) {
+            return Ok(Some(hash));
         }
         match self.blocks.hash(height).await? {
             BlockHash::Known(hash) => return Ok(Some(hash)),
@@ -225,17 +225,15 @@ impl Work {
                 Answer::Invalid
             }
             PayloadStatus::Uncertified(fault) => {
-                self.halt(height, one_line(&fault), None, None).await;
+                let block = self.block_of(height).await;
+                self.halt(height, one_line(&fault), block, None).await;
                 Answer::Invalid
             }
         }
     }
 
-    /// The block that an answer is about.
+    /// The block that an answer is about, once more from the store.
     async fn block_of(&mut self, height: Height) -> Option<ImportBlock> {
-        if let Some(block) = self.offered.take().filter(|block| block.expected().height == height) {
-            return Some(block);
-        }
         let marks = self.feed.current();
         match self.blocks.get(height, &marks).await {
             Ok(Found::Block(block)) => Some(block),

@@ -3,7 +3,11 @@
 use std::{fs, time::Duration};
 
 use lapis_node::status::StallReason;
-use lapis_tests::{EngineServer, Home, Reaction, ScriptedPeer, Setup};
+use lapis_tests::{EngineServer, Home, Reaction, ScriptedPeer, Setup, TestNode};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::{all_imported, chain_of, engine_is, node_with};
 
@@ -96,16 +100,36 @@ async fn pooled_connections_that_the_client_closes_are_not_noticed() {
     node.stop().await;
 }
 
+/// What the node's `/metrics` says.
+async fn scrape(node: &TestNode) -> String {
+    let mut stream = TcpStream::connect(node.handle().http.expect("HTTP is on")).await.unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_is_not_there_yet() {
     let chain = chain_of(4);
     let mut client = EngineServer::start(&chain).await;
     client.stop().await;
-    let node = node_with(&chain, &client).await;
+    let mut setup = client.setup();
+    setup.config.http.enabled = true;
+    setup.config.http.listen = "127.0.0.1:0".parse().unwrap();
+    let node = Home::holding(&chain, chain.blocks()).start(setup).await;
     let status = engine_is(&node, "unreachable").await;
     assert!(status.engine.state.contains("height 1"), "{}", status.engine.state);
+    let metrics = scrape(&node).await;
+    assert!(metrics.contains("lapis_import_state{kind=\"unreachable\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("outcome=\"unreachable\""), "{metrics}");
     client.restart().await;
     all_imported(&node, &chain, &client).await;
+    engine_is(&node, "idle").await;
+    let metrics = scrape(&node).await;
+    let state = |kind: &str, value: u8| metrics.contains(&format!("lapis_import_state{{kind=\"{kind}\"}} {value}\n"));
+    assert!(state("unreachable", 0) && state("idle", 1), "{metrics}");
+    assert!(metrics.contains("lapis_engine_call_time_seconds_count{method=\"engine_newPayloadV3\"}"), "{metrics}");
     node.stop().await;
 }
 

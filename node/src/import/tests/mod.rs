@@ -1,174 +1,15 @@
 //! The plan against a simulated engine, in simulated time.
 
-use std::{
-    num::NonZeroU64,
-    time::{Duration, Instant},
-};
+mod world;
 
-use lapis_protocol_spec::Height;
+use std::time::Duration;
+
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::StdRng};
 
-use super::{
-    plan::Plan,
-    step::{Answer, Marks, Obstacle, PlanSettings, Stand, Step},
-};
+use self::world::{Client, World};
+use super::step::{Answer, Obstacle, Step};
 use crate::execution::Trouble;
-
-const LONGEST: Duration = Duration::from_secs(10);
-const CHECK: Duration = Duration::from_secs(5);
-const BATCH: u64 = 4;
-
-/// A client that keeps blocks by height. It can lose them, be gone, or have a mind of its own.
-struct Client {
-    /// It has executed every block up to here.
-    has: Height,
-    head: Height,
-    /// It has the chain's first block.
-    right_genesis: bool,
-    /// It tells its head and single blocks.
-    tells: bool,
-    /// It claims blocks up to here whose state it has lost.
-    claims: Option<Height>,
-    trouble: Option<Trouble>,
-    /// It is on another fork that leaves the chain above `has`.
-    elsewhere: bool,
-}
-
-impl Client {
-    fn at(height: Height) -> Self {
-        let trouble = None;
-        Self { has: height, head: height, right_genesis: true, tells: true, claims: None, trouble, elsewhere: false }
-    }
-
-    fn payload(&mut self, height: Height) -> Answer {
-        match self.trouble {
-            Some(trouble) => Answer::Trouble(trouble),
-            None if !self.right_genesis || height > self.has + 1 => Answer::Lacking,
-            None => {
-                self.has = self.has.max(height);
-                self.claims = None;
-                Answer::Valid
-            }
-        }
-    }
-
-    fn forkchoice(&mut self, height: Height) -> Answer {
-        match self.trouble {
-            Some(trouble) => Answer::Trouble(trouble),
-            None if !self.right_genesis || height > self.has => Answer::Lacking,
-            None => {
-                self.head = height;
-                self.elsewhere = false;
-                Answer::Valid
-            }
-        }
-    }
-
-    fn stand(&self) -> Result<Stand, Trouble> {
-        match self.trouble {
-            Some(trouble) => Err(trouble),
-            None if !self.tells => Ok(Stand::Untold),
-            None if self.elsewhere || !self.right_genesis => Ok(Stand::Elsewhere),
-            None => Ok(Stand::At(self.claims.unwrap_or(self.head))),
-        }
-    }
-}
-
-/// A node around a plan.
-struct World {
-    plan: Plan,
-    client: Client,
-    marks: Marks,
-    now: Instant,
-    rng: StdRng,
-    log: Vec<Step>,
-    /// Highest head that the client confirmed.
-    confirmed: Height,
-}
-
-impl World {
-    fn new(client: Client, imported: Height, available: Height) -> Self {
-        let batch = NonZeroU64::new(BATCH).unwrap();
-        let settings = PlanSettings { batch, check_interval: Some(CHECK), longest_retry: LONGEST };
-        Self {
-            plan: Plan::new(settings),
-            client,
-            marks: Marks { imported, available, earliest_payload: 1 },
-            now: Instant::now(),
-            rng: StdRng::seed_from_u64(1),
-            log: Vec::new(),
-            confirmed: 0,
-        }
-    }
-
-    /// Does one step; waiting moves the clock.
-    fn step(&mut self) -> Step {
-        let step = self.plan.next(self.now, &self.marks);
-        self.log.push(step);
-        let (now, marks) = (self.now, self.marks);
-        match step {
-            Step::Stand => match self.client.stand() {
-                Ok(stand) => self.plan.stands(stand, &marks),
-                Err(trouble) => self.plan.failed(trouble, now, &mut self.rng),
-            },
-            Step::Has(height) => match self.client.trouble {
-                Some(trouble) => self.plan.failed(trouble, now, &mut self.rng),
-                None => self.plan.has_told(height, self.client.right_genesis && height <= self.client.has),
-            },
-            Step::Offer(height) => {
-                assert!((marks.earliest_payload..=marks.available).contains(&height), "{height} is not held");
-                let answer = self.client.payload(height);
-                self.plan.offered(height, answer, now, &mut self.rng);
-            }
-            Step::Forkchoice(height) => {
-                let answer = self.client.forkchoice(height);
-                if answer == Answer::Valid {
-                    self.confirmed = self.confirmed.max(height);
-                }
-                self.plan.forkchoice_told(height, answer, now, &marks, &mut self.rng);
-            }
-            Step::Save(height) => {
-                assert_eq!(height, marks.imported + 1);
-                assert!(self.confirmed >= height, "saved before it was the head");
-                self.marks.imported = height;
-                self.plan.saved();
-            }
-            Step::Wait(Some(until)) => {
-                assert!(until > now && until <= now + LONGEST.max(CHECK));
-                self.now = until;
-            }
-            Step::Wait(None) | Step::Halt => {}
-        }
-        step
-    }
-
-    /// Runs until nothing is left to do; how many steps that took.
-    fn settle(&mut self) -> usize {
-        for steps in 0..10_000 {
-            let idle = matches!(self.plan.next(self.now, &self.marks), Step::Wait(_));
-            if idle && self.plan.obstacle().is_none() && self.marks.imported == self.marks.available {
-                return steps;
-            }
-            self.step();
-        }
-        panic!("does not settle at {:?}: {:?}", self.marks, &self.log[self.log.len() - 20..]);
-    }
-
-    /// Runs until it waits for an obstacle.
-    fn stuck(&mut self) -> Obstacle {
-        for _ in 0..1000 {
-            if let (Step::Wait(_), Some(obstacle)) = (self.step(), self.plan.obstacle()) {
-                return obstacle;
-            }
-        }
-        panic!("does not get stuck: {:?}", &self.log[self.log.len() - 20..]);
-    }
-
-    fn count(&self, wanted: impl Fn(&Step) -> bool) -> usize {
-        self.log.iter().filter(|step| wanted(step)).count()
-    }
-}
 
 #[test]
 fn a_block_is_offered_then_made_the_head_then_saved() {
@@ -287,6 +128,19 @@ fn a_client_that_lacks_what_was_pruned_says_so_and_goes_on_once_it_has_it() {
     world.client.has = 50;
     world.settle();
     assert_eq!(world.client.head, 100);
+}
+
+#[test]
+fn heights_that_are_pruned_while_they_are_given_again_are_not_waited_for() {
+    let mut world = World::new(Client::at(0), 20, 20);
+    while world.client.has < 3 {
+        world.step();
+    }
+    world.marks.earliest_payload = 11;
+    assert_eq!(world.stuck(), Obstacle::LacksHistory { earliest: 11 });
+    (world.client.has, world.client.head) = (12, 12);
+    world.settle();
+    assert_eq!(world.client.head, 20);
 }
 
 #[test]
