@@ -205,8 +205,10 @@ impl Plan {
         }
     }
 
+    /// An engine may be ahead of the watermark: its head is decided and has the heights below it as ancestors, so these need
+    /// not be offered, and the watermark follows as soon as it has confirmed its head.
     fn stands_at(&mut self, height: Height, told: bool, marks: &Marks) {
-        self.has = height.min(marks.imported).saturating_sub(self.reach).max(lowest(marks));
+        self.has = height.saturating_sub(self.reach).max(lowest(marks));
         (self.base, self.head, self.told, self.fresh) = (self.has, None, told, true);
         self.phase = Phase::Following;
     }
@@ -230,7 +232,6 @@ impl Plan {
         match answer {
             Answer::Valid => {
                 self.has = self.has.max(height);
-                self.reach = 0;
                 if matches!(self.obstacle, Some(Obstacle::Unreadable(_))) {
                     self.obstacle = None;
                 }

@@ -20,6 +20,30 @@ fn a_block_is_offered_then_made_the_head_then_saved() {
 }
 
 #[test]
+fn a_client_that_is_ahead_is_not_taken_back() {
+    let mut world = World::new(Client::at(9), 4, 7);
+    world.settle();
+    let saved = [Step::Save(5), Step::Save(6), Step::Save(7)];
+    assert_eq!(world.log, [&[Step::Stand, Step::Forkchoice(9)], &saved[..]].concat());
+    // What it has is saved when this node has it too, and what comes after it is offered.
+    world.marks.available = 10;
+    world.log.clear();
+    world.settle();
+    let expected = [Step::Save(8), Step::Save(9), Step::Offer(10), Step::Forkchoice(10), Step::Save(10)];
+    assert_eq!(world.log, expected);
+}
+
+#[test]
+fn a_client_that_takes_payloads_whose_state_it_lacks_is_fed_from_further_and_further_below() {
+    // It calls blocks valid that it knows by name, and follows none above those that it has executed.
+    let mut world = World::new(Client::at(3), 40, 41);
+    world.client.claims = Some(40);
+    world.client.believes_claims = true;
+    world.settle();
+    assert_eq!(world.client.head, 41);
+}
+
+#[test]
 fn a_long_way_takes_one_forkchoice_update_per_batch() {
     let mut world = World::new(Client::at(0), 0, 10);
     world.settle();

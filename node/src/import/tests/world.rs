@@ -31,6 +31,8 @@ pub(super) struct Client {
     pub(super) tells: bool,
     /// It claims blocks up to here whose state it has lost.
     pub(super) claims: Option<Height>,
+    /// It calls those valid without executing them.
+    pub(super) believes_claims: bool,
     pub(super) trouble: Option<Trouble>,
     /// It is on another fork that leaves the chain above `has`.
     pub(super) elsewhere: bool,
@@ -38,17 +40,26 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn at(height: Height) -> Self {
-        let trouble = None;
-        Self { has: height, head: height, right_genesis: true, tells: true, claims: None, trouble, elsewhere: false }
+        Self {
+            has: height,
+            head: height,
+            right_genesis: true,
+            tells: true,
+            claims: None,
+            believes_claims: false,
+            trouble: None,
+            elsewhere: false,
+        }
     }
 
     pub(super) fn payload(&mut self, height: Height) -> Answer {
         match self.trouble {
             Some(trouble) => Answer::Trouble(trouble),
+            None if self.believes_claims && height > self.has + 1 && Some(height) <= self.claims => Answer::Valid,
             None if !self.right_genesis || height > self.has + 1 => Answer::Lacking,
             None => {
                 self.has = self.has.max(height);
-                self.claims = None;
+                self.claims = self.claims.filter(|claimed| *claimed > self.has);
                 Answer::Valid
             }
         }

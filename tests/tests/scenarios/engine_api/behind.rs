@@ -141,6 +141,7 @@ async fn a_client_that_is_ahead_is_followed() {
     client.clear_calls();
     let node = node_with(&chain, &client).await;
     all_imported(&node, &chain, &client).await;
+    assert_eq!(offers(&client), Vec::<u64>::new(), "it has them, and has confirmed its head");
     assert_eq!(client.count("eth_getBlockByHash"), 0);
     node.stop().await;
 }
