@@ -6,6 +6,7 @@
 //! D/node.key       the key (mode 0600)
 //! D/store.redb     the store; made by the first run, locked by it while it runs
 //! D/peers.json     what is known of peers; may be deleted while no node runs
+//! D/evidence/      decided blocks that the execution engine refused; may be deleted
 //! ```
 
 use std::{
@@ -27,6 +28,7 @@ const GENESIS: &str = "genesis.json";
 const KEY: &str = "node.key";
 const STORE: &str = "store.redb";
 const PEERS: &str = "peers.json";
+const EVIDENCE: &str = "evidence";
 /// Where `init` prepares the files.
 const STAGING: &str = ".lapis-init";
 /// What a new file system holds by itself.
@@ -155,6 +157,12 @@ impl DataDir {
     /// What is known of peers.
     pub fn peers_path(&self) -> PathBuf {
         self.root.join(PEERS)
+    }
+
+    /// The directory for evidence about decided blocks that the execution engine refused.
+    #[must_use]
+    pub fn evidence_path(&self) -> PathBuf {
+        self.root.join(EVIDENCE)
     }
 
     /// Reads and checks the chain.

@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod archiver;
+pub mod back_off;
 pub mod bench;
 pub mod chain;
 pub mod checkpoint;
@@ -10,6 +11,7 @@ pub mod config;
 pub mod data_dir;
 mod decide;
 pub mod devnet;
+pub mod error_line;
 pub mod execution;
 pub mod feed;
 pub mod fetch;

@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{archiver::ArchiverMetrics, execution::PayloadStatus, sync::scheduler::Mend};
+use crate::{archiver::ArchiverMetrics, execution::PayloadStatus, import::ImportState, sync::scheduler::Mend};
 
 pub use self::sync::SyncMetrics;
 
@@ -180,17 +180,35 @@ impl PipelineMetrics {
 pub struct ImportMetrics {
     results: Family<Kind, Counter>,
     time: Histogram,
+    state: Family<Kind, Gauge>,
+    fed: Counter,
 }
 
 impl ImportMetrics {
     fn register(registry: &mut Registry) -> Self {
-        let metrics = Self { results: Family::default(), time: seconds() };
+        let (results, state, fed) = (Family::default(), Family::default(), Counter::default());
+        let metrics = Self { results, time: seconds(), state, fed };
         registry.register("lapis_import_results", "Answers of the execution engine", metrics.results.clone());
         registry.register_with_unit("lapis_import_time", "Time of one import", Unit::Seconds, metrics.time.clone());
+        registry.register("lapis_import_state", "1 for what import is doing or waits for", metrics.state.clone());
+        let help = "Heights that the execution engine was given again, since it lacked them";
+        registry.register("lapis_import_fed_heights", help, metrics.fed.clone());
         metrics
     }
 
-    /// The engine answered.
+    /// What import is doing, one of [`ImportState::NAMES`].
+    pub fn state(&self, name: &str) {
+        for known in ImportState::NAMES {
+            self.state.get_or_create(&Kind { kind: known.to_owned() }).set(i64::from(known == name));
+        }
+    }
+
+    /// The engine took a height again that it had lost.
+    pub fn fed(&self) {
+        self.fed.inc();
+    }
+
+    /// The engine answered to a payload.
     pub fn observe(&self, status: &PayloadStatus, elapsed: Duration) {
         self.results.get_or_create(&Kind::of(status)).inc();
         self.time.observe(elapsed.as_secs_f64());

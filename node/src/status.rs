@@ -89,10 +89,19 @@ pub struct ArchiverStatus {
 /// The execution engine in a [`NodeStatus`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EngineStatus {
-    /// Kind of the engine: `embedded` or `none`.
+    /// Kind of the engine: `engine-api`, `embedded` or `none`.
     pub name: String,
-    /// What it is doing, in one or a few words.
+    /// What it is doing or what it waits for: for people.
     pub state: String,
+    /// Name of the state, one of those of the metric `lapis_import_state`: for scripts.
+    #[serde(default)]
+    pub kind: String,
+    /// While it is given heights again that it lost: the next one, and the last one that it once had.
+    #[serde(default)]
+    pub feeding: Option<(Height, Height)>,
+    /// The file about a decided block that it refused.
+    #[serde(default)]
+    pub evidence: Option<String>,
 }
 
 /// The sync engine in a [`NodeStatus`].
@@ -158,10 +167,20 @@ pub enum StallReason {
     StoreDamaged,
     /// Stored data is as far ahead of import as is allowed.
     ImporterBehind,
+    /// The execution engine lost heights that it had, and is given them again.
+    ExecutionBehind,
     /// The execution engine is itself syncing.
     ExecutionSyncing,
-    /// The execution engine cannot be reached.
+    /// The execution engine cannot be reached, or fails.
     ExecutionUnavailable,
+    /// The execution engine does not accept this node's credentials.
+    ExecutionUnauthorized,
+    /// The execution engine does not fit this node or its chain, as its answers say.
+    ExecutionRefuses,
+    /// The execution engine lacks heights that this node no longer has.
+    ExecutionLacksHistory,
+    /// The execution engine runs with another genesis.
+    ExecutionWrongChain,
     /// The execution engine found a decided payload invalid: people have to resolve that.
     ImportHalted,
 }
@@ -217,7 +236,7 @@ impl fmt::Display for Stall {
 
 impl StallReason {
     /// Every kind, for metrics that show each of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::NoPeers,
         Self::NoPeerHasData,
         Self::RateLimitedByPeers,
@@ -227,8 +246,13 @@ impl StallReason {
         Self::DiskSlow,
         Self::StoreDamaged,
         Self::ImporterBehind,
+        Self::ExecutionBehind,
         Self::ExecutionSyncing,
         Self::ExecutionUnavailable,
+        Self::ExecutionUnauthorized,
+        Self::ExecutionRefuses,
+        Self::ExecutionLacksHistory,
+        Self::ExecutionWrongChain,
         Self::ImportHalted,
     ];
 
@@ -244,8 +268,13 @@ impl StallReason {
             Self::DiskSlow => "disk_slow",
             Self::StoreDamaged => "store_damaged",
             Self::ImporterBehind => "importer_behind",
+            Self::ExecutionBehind => "execution_behind",
             Self::ExecutionSyncing => "execution_syncing",
             Self::ExecutionUnavailable => "execution_unavailable",
+            Self::ExecutionUnauthorized => "execution_unauthorized",
+            Self::ExecutionRefuses => "execution_refuses",
+            Self::ExecutionLacksHistory => "execution_lacks_history",
+            Self::ExecutionWrongChain => "execution_wrong_chain",
             Self::ImportHalted => "import_halted",
         }
     }

@@ -174,6 +174,7 @@ impl Home {
             keypair: self.keypair.clone(),
             store: Arc::clone(&self.medium),
             peers_path: self.dir.path().join("peers.json"),
+            evidence_path: self.dir.path().join("evidence"),
             kzg: kzg(),
             source: setup.source,
             archives: setup.archives,

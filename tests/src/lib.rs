@@ -4,7 +4,7 @@
 //! Nothing here replaces a part of the node. Nodes are whole ([`TestNode`] runs what `lapis run` runs, [`Program`] is
 //! `lapis run`), streams are TCP on the loopback interface, blobs and proofs are real. [`ScriptedPeer`] is a second,
 //! smaller implementation of the wire protocol, with a framing of its own, so that both sides do not err alike.
-//! [`MemoryArchive`] stands where an object store would.
+//! [`MemoryArchive`] stands where an object store would, [`EngineServer`] where an execution client would.
 //!
 //! Tests wait for events and never for time to pass; a wait that takes longer than [`PATIENCE`] fails the test and says
 //! how the node was then.
@@ -21,6 +21,7 @@ mod archive;
 mod chain;
 mod compare;
 mod disk;
+pub mod engine_server;
 mod home;
 pub mod kills;
 mod node;
@@ -37,6 +38,7 @@ pub use self::{
     chain::{TestChain, kzg},
     compare::{assert_holds, held_blobs},
     disk::SmallDisk,
+    engine_server::{EngineServer, Reaction},
     home::{Home, Setup},
     node::TestNode,
     peer::{ScriptedPeer, fault::Fault},

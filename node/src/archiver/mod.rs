@@ -6,7 +6,6 @@
 //! Nothing waits for this task but pruning, where the policy is to prune only what is archived. It reads by snapshots of
 //! one height, takes the memory of a few transfers, and after a failure waits for longer and longer.
 
-mod back_off;
 mod metrics;
 mod plan;
 
@@ -26,9 +25,10 @@ use rand::{SeedableRng, rngs::StdRng};
 use tokio::{sync::watch, task::JoinError};
 use tokio_util::sync::CancellationToken;
 
-pub use self::{back_off::BackOff, metrics::ArchiverMetrics, plan::Pending};
+pub use self::{metrics::ArchiverMetrics, plan::Pending};
 use crate::{
     archive::{self, WriteError},
+    back_off::BackOff,
     chain::Chain,
     feed::WatermarkFeed,
     metrics::Metrics,
@@ -36,6 +36,10 @@ use crate::{
     repair::RepairRequests,
 };
 
+/// Wait after the first failure, about.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// Longest wait. Outages of an object store end without us; finding out costs one request.
+const LONGEST_RETRY: Duration = Duration::from_secs(300);
 /// How often to look for what has become whole without moving a watermark: heights that were damaged and are mended.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -143,7 +147,7 @@ impl Archiver {
     /// [`ArchiverError`] if the node cannot go on.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ArchiverError> {
         let mut watermarks = self.feed.subscribe();
-        let mut back_off = BackOff::default();
+        let mut back_off = BackOff::new(FIRST_RETRY, LONGEST_RETRY);
         let mut rng = StdRng::from_os_rng();
         while !shutdown.is_cancelled() {
             watermarks.mark_unchanged();

@@ -23,6 +23,7 @@ use crate::{
 
 const STORE: &str = "store.redb";
 const PEERS: &str = "peers.json";
+const EVIDENCE: &str = "evidence";
 
 /// Does one job.
 pub(super) async fn run(job: &SyncJob, kzg: &Arc<Kzg>) -> Result<Outcome, BenchError> {
@@ -83,6 +84,7 @@ async fn with_node(job: &SyncJob, genesis: Genesis, kzg: Arc<Kzg>, pacing: Pacin
         keypair: Keypair::generate_ed25519(),
         store: Arc::new(DiskFile::new(&job.dir.join(STORE))),
         peers_path: job.dir.join(PEERS),
+        evidence_path: job.dir.join(EVIDENCE),
         kzg,
         source: Source::Follow,
         archives: Vec::new(),

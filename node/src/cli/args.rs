@@ -138,6 +138,12 @@ pub struct RunArgs {
     /// File to record what the sync is told and decides, for `lapis replay-trace` [config: sync.record_trace]
     #[arg(long, value_name = "FILE", env = "LAPIS_RECORD_TRACE")]
     pub record_trace: Option<PathBuf>,
+    /// Engine API of the execution client [config: engine.url]
+    #[arg(long, value_name = "URL", env = "LAPIS_ENGINE_URL")]
+    pub engine_url: Option<String>,
+    /// File with the secret that the execution client has too [config: engine.jwt_secret]
+    #[arg(long, value_name = "FILE", env = "LAPIS_JWT_SECRET")]
+    pub jwt_secret: Option<PathBuf>,
 }
 
 /// `lapis replay-trace`.
@@ -282,6 +288,18 @@ impl RunArgs {
                 "record_trace",
                 self.record_trace.iter().map(|path| path.display().to_string()).collect(),
                 origin("record_trace", "--record-trace", "LAPIS_RECORD_TRACE"),
+            ),
+            (
+                "engine",
+                "url",
+                texts(self.engine_url.as_slice()),
+                origin("engine_url", "--engine-url", "LAPIS_ENGINE_URL"),
+            ),
+            (
+                "engine",
+                "jwt_secret",
+                self.jwt_secret.iter().map(|path| path.to_string_lossy().into_owned()).collect(),
+                origin("jwt_secret", "--jwt-secret", "LAPIS_JWT_SECRET"),
             ),
         ]
         .into_iter()

@@ -5,8 +5,8 @@ use std::{error::Error, io, process::ExitCode};
 use clap::error::ErrorKind;
 
 use crate::{
-    config::ConfigError, data_dir::DataDirError, genesis_file::GenesisFileError, http::BindError, keys::KeyError,
-    telemetry::TelemetryError,
+    config::ConfigError, data_dir::DataDirError, error_line::flat, genesis_file::GenesisFileError, http::BindError,
+    keys::KeyError, telemetry::TelemetryError,
 };
 
 /// Exit code of a command whose input makes no sense.
@@ -81,21 +81,6 @@ impl CliError {
     }
 }
 
-/// `error` and its sources on one line, without what a message repeats of its source.
-pub fn one_line(error: &dyn Error) -> String {
-    let mut line = flat(&error.to_string());
-    let mut source = error.source();
-    while let Some(error) = source {
-        let text = flat(&error.to_string());
-        if !line.ends_with(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        source = error.source();
-    }
-    line
-}
-
 /// clap's message without its usage block, on one line.
 pub(super) fn usage_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
@@ -105,9 +90,4 @@ pub(super) fn usage_line(error: &clap::Error) -> String {
     let kept = text.lines().take_while(|line| !line.starts_with("Usage:")).filter(|line| !line.starts_with("For more"));
     let line = flat(&kept.collect::<Vec<_>>().join("\n"));
     line.strip_prefix("error: ").unwrap_or(&line).replace(" tip: ", "; tip: ")
-}
-
-/// The words of `text` with single spaces between them.
-fn flat(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -53,6 +53,7 @@ pub(super) fn run(args: &RunArgs, matches: Option<&ArgMatches>) -> Result<(), Cl
         keypair: key,
         store: Arc::new(DiskFile::new(&dir.store_path())),
         peers_path: dir.peers_path(),
+        evidence_path: dir.evidence_path(),
         kzg,
         source: Source::Follow,
         archives: Vec::new(),
@@ -130,8 +131,11 @@ fn start_error(error: StartError) -> CliError {
         | StartError::Http(_)
         | StartError::Open { .. }
         | StartError::Trace { .. }
+        | StartError::JwtSecret(_)
+        | StartError::NoEngineUrl
         | StartError::Checkpoint(CheckpointError::Contradicted { .. }) => CliError::bad_input(error),
         StartError::Archive(_)
+        | StartError::EngineApi(_)
         | StartError::Store(_)
         | StartError::Checkpoint(CheckpointError::Store(_))
         | StartError::Stopped

@@ -36,11 +36,12 @@ pub use self::{
     },
     bench::BenchArgs,
     dispatch::dispatch,
-    error::{CliError, one_line},
+    error::CliError,
     fetch::FetchArgs,
     preflight::{Preflight, preflight},
     store_args::{DbCommand, ExportArgs, HeightSpan, ImportArgs, Packing, StatsArgs, VerifyArgs},
 };
+pub use crate::error_line::one_line;
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {

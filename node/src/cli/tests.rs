@@ -47,6 +47,7 @@ fn the_documented_commands_parse() {
         "run --dir /tmp/d",
         "run --dir /tmp/d --listen /ip4/127.0.0.1/tcp/0 --listen /ip4/127.0.0.1/udp/0/quic-v1 \
          --peer /ip4/127.0.0.1/tcp/1 --http 127.0.0.1:0 --engine none",
+        "run --dir /tmp/d --engine engine-api --engine-url http://127.0.0.1:8551 --jwt-secret /tmp/jwt.hex",
         "status",
         "status --http 127.0.0.1:1 --json --watch",
         "peers",
@@ -84,7 +85,7 @@ fn flags_that_make_no_sense_are_refused_on_one_line() {
         ("run --dirr /tmp/d", "'--dirr' found; tip: "),
         ("run --dir /tmp/d --listen here", "'here'"),
         ("run --dir /tmp/d --http localhost", "'localhost'"),
-        ("run --dir /tmp/d --engine steam", "embedded, none"),
+        ("run --dir /tmp/d --engine steam", "embedded, engine-api, none"),
         ("devnet --blobs 4097", "4097 is not in 0..=4096"),
         ("devnet --validators 0", "0 is not in 1..=32"),
         ("devnet --validators 33", "33 is not in 1..=32"),

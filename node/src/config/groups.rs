@@ -263,9 +263,24 @@ group! {
 group! {
     /// Where payloads go once all of a height is there.
     pub struct EngineConfig {
-        /// "embedded" checks the chain of payloads and keeps its head, it does not execute. "none" imports nothing:
-        /// the node only keeps and serves data.
+        /// "embedded" checks the chain of payloads and keeps its head, it does not execute. "engine-api" gives payloads to
+        /// an execution client; it needs url and jwt_secret. "none" imports nothing: the node only keeps and serves data.
         pub kind: EngineKind = EngineKind::Embedded,
+        /// The execution client's Engine API, such as "http://127.0.0.1:8551".
+        pub url: Option<String> = None,
+        /// The file with the secret that the execution client has too: 64 hex digits.
+        pub jwt_secret: Option<PathBuf> = None,
+        /// Longest time of a call that may execute a block: newPayload and forkchoiceUpdated.
+        pub payload_timeout: Duration = Duration::from_secs(8),
+        /// Longest time of any other call.
+        pub call_timeout: Duration = Duration::from_secs(1),
+        /// While the client is behind: most payloads that it is given between two forkchoice updates. Import is noted
+        /// once per update.
+        pub catch_up_batch: NonZeroU64 = nonzero!(NonZeroU64, 32),
+        /// How often a client with nothing to do is told its head again, which shows whether it still has it.
+        pub check_interval: Duration = Duration::from_secs(10),
+        /// Longest wait before an engine that cannot go on is tried again. It begins with 200 ms and doubles.
+        pub longest_retry: Duration = Duration::from_secs(10),
     }
 }
 
@@ -349,6 +364,8 @@ pub enum ArchiveCompression {
 pub enum EngineKind {
     /// Checks the chain of payloads and keeps its head.
     Embedded,
+    /// To an execution client, over its Engine API.
+    EngineApi,
     /// Nowhere: a node that keeps and serves data.
     None,
 }
@@ -379,7 +396,7 @@ choice!(Pacing, "\"adaptive\" or \"fixed\"");
 choice!(BelowFloor, "\"require-blobs\" or \"without-blobs\"");
 choice!(PrunePolicy, "\"after-import\" or \"after-archive\"");
 choice!(ArchiveCompression, "\"zstd\" or \"none\"");
-choice!(EngineKind, "\"embedded\" or \"none\"");
+choice!(EngineKind, "\"embedded\", \"engine-api\" or \"none\"");
 choice!(LogFormat, "\"pretty\", \"json\" or \"logfmt\"");
 
 impl Setting for BlobRetention {

@@ -7,10 +7,11 @@ use lapis_protocol_spec::{
     BYTES_PER_BLOB, Genesis, MAX_CONCURRENT_REQUESTS, MAX_PAYLOAD_BYTES, archive::MAX_INDEX_HEIGHTS,
 };
 use libp2p::{Multiaddr, multiaddr::Protocol};
+use reqwest::Url;
 
 use super::{
-    ArchiveConfig, BelowFloor, BlobRetention, Config, HttpConfig, LimitsConfig, NetworkConfig, PrunePolicy,
-    RetentionConfig, StorageConfig, SyncConfig, VerifyConfig,
+    ArchiveConfig, BelowFloor, BlobRetention, Config, EngineConfig, EngineKind, HttpConfig, LimitsConfig,
+    NetworkConfig, PrunePolicy, RetentionConfig, StorageConfig, SyncConfig, VerifyConfig,
 };
 use crate::{
     object_archive::{MAX_PARTS, TRANSFER_BYTES},
@@ -54,6 +55,7 @@ pub(super) fn check(config: &Config) -> Outcome {
     verify(&config.verify)?;
     storage(&config.storage)?;
     archive(&config.archive)?;
+    engine(&config.engine)?;
     http(&config.http)?;
     retention(&config.retention, &config.archive)?;
     let filter = telemetry::check_filter(&config.log.filter);
@@ -229,6 +231,26 @@ fn archive(config: &ArchiveConfig) -> Outcome {
     if plain && !config.s3_allow_http {
         let reason = "it is not https; set archive.s3_allow_http if that is meant";
         return Err(broken("archive", "s3_endpoint", reason));
+    }
+    Ok(())
+}
+
+fn engine(config: &EngineConfig) -> Outcome {
+    if let Some(url) = &config.url {
+        let plain = |url: &Url| url.scheme() == "http" && url.has_host() && url.username().is_empty();
+        if Url::parse(url).ok().filter(|url| plain(url) && url.password().is_none()).is_none() {
+            let reason = format!("{url:?} is not a URL such as \"http://127.0.0.1:8551\", without TLS and password");
+            return Err(broken("engine", "url", reason));
+        }
+    }
+    if config.kind == EngineKind::EngineApi {
+        if config.url.is_none() {
+            return Err(broken("engine", "url", "engine.kind = \"engine-api\" needs the execution client's URL"));
+        }
+        if config.jwt_secret.is_none() {
+            let reason = "engine.kind = \"engine-api\" needs the file with the execution client's secret";
+            return Err(broken("engine", "jwt_secret", reason));
+        }
     }
     Ok(())
 }

@@ -75,6 +75,20 @@ fn administration_is_on_this_machine() {
 }
 
 #[test]
+fn an_execution_client_needs_a_url_and_a_secret() {
+    let kind = "[engine]\nkind = \"engine-api\"\n";
+    assert!(refusal(kind).contains("engine.url"));
+    assert!(refusal(&format!("{kind}url = \"http://127.0.0.1:8551\"\n")).contains("engine.jwt_secret"));
+    for url in ["127.0.0.1:8551", "https://127.0.0.1:8551", "ws://localhost", "http://", "http://a:b@localhost"] {
+        let message = refusal(&format!("[engine]\nurl = \"{url}\"\n"));
+        assert!(message.contains("http://127.0.0.1:8551") && message.contains(url), "{message}");
+    }
+    let text = format!("{kind}url = \"http://127.0.0.1:8551\"\njwt_secret = \"jwt.hex\"\npayload_timeout = \"3s\"\n");
+    let engine = from_file(&text).unwrap().config.engine;
+    assert_eq!((engine.kind, engine.payload_timeout), (EngineKind::EngineApi, Duration::from_secs(3)));
+}
+
+#[test]
 fn what_is_shown_is_a_file_with_the_same_meaning() {
     let text = "[sync]\nmax_buffered_bytes = \"100 MiB\"\ntimeout = \"1m 30s\"\n[retention]\nblob_heights = 77\n\
                 [network]\npeers = [\"/ip4/127.0.0.1/tcp/1\"]\n[limits]\nserve_bytes_per_peer = 200001\n";

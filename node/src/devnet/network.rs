@@ -101,6 +101,7 @@ impl Network {
             keypair: dir.key()?,
             store: Arc::new(DiskFile::new(&dir.store_path())),
             peers_path: dir.peers_path(),
+            evidence_path: dir.evidence_path(),
             kzg: Arc::clone(&self.kzg),
             source,
             archives: Vec::new(),

@@ -1,7 +1,5 @@
 //! Blocks and expectations that the tests of this module share.
 
-use std::sync::Arc;
-
 use alloy_primitives::{Address, B256};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
@@ -92,11 +90,11 @@ impl Case {
     }
 
     pub(super) fn import_block(&self) -> ImportBlock {
-        ImportBlock {
-            expected: Arc::new(self.expected.clone()),
-            payload: Bytes::from(self.built.payload.clone()),
-            execution_requests: Vec::new(),
-        }
+        self.import_block_with(Vec::new())
+    }
+
+    pub(super) fn import_block_with(&self, requests: Vec<Bytes>) -> ImportBlock {
+        ImportBlock::of(self.expected.clone(), Bytes::from(self.built.payload.clone()), requests)
     }
 }
 

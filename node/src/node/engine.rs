@@ -1,29 +1,63 @@
 //! The configured engine, and where it starts.
 
 use lapis_storage::Store;
+use prometheus_client::registry::Registry;
+use reqwest::Url;
 
 use super::{NodeOptions, StartError};
 use crate::{
     chain::Chain,
     config::EngineKind,
-    execution::{Embedded, ExecutionEngine, ForkSchedule, Head, ImportBlock, NoEngine, embedded::head_at},
+    execution::{
+        Embedded, ExecutionEngine, ForkSchedule, Head, ImportBlock, NoEngine,
+        embedded::head_at,
+        engine_api::{CallObserver, ClientEngine, EngineApi, EngineApiSettings, JwtSecret},
+    },
 };
 
-/// The configured engine, at the head that the store kept for it.
-pub(super) fn engine(options: &NodeOptions, store: &Store) -> Result<Box<dyn ExecutionEngine>, StartError> {
+/// The execution client that is configured, if one is. To be made first of all: a secret that cannot be used is found
+/// before anything is bound or written.
+pub(super) fn client(options: &NodeOptions, registry: &mut Registry) -> Result<Option<EngineApi>, StartError> {
+    let config = &options.config.engine;
+    if config.kind != EngineKind::EngineApi {
+        return Ok(None);
+    }
+    let url = config.url.as_deref().and_then(|url| Url::parse(url).ok()).ok_or(StartError::NoEngineUrl)?;
+    let secret = JwtSecret::from_file(config.jwt_secret.as_deref().ok_or(StartError::NoEngineUrl)?)?;
+    let settings = EngineApiSettings {
+        url,
+        secret,
+        payload_timeout: config.payload_timeout,
+        call_timeout: config.call_timeout,
+        max_blobs: usize::try_from(options.chain.genesis().max_blobs_per_block).unwrap_or(usize::MAX),
+    };
+    Ok(Some(EngineApi::new(settings, CallObserver::register(registry))?))
+}
+
+/// The configured engine: the client, or one in this process at the head that the store kept for it.
+pub(super) fn engine(
+    options: &NodeOptions,
+    client: Option<EngineApi>,
+    store: &Store,
+) -> Result<Box<dyn ExecutionEngine>, StartError> {
     Ok(match options.config.engine.kind {
         EngineKind::None => Box::new(NoEngine),
-        EngineKind::Embedded => {
-            let kept = store.engine_head()?.map(|bytes| Head::from_bytes(&bytes)).transpose()?;
-            let imported = store.watermarks().imported;
-            // A node that ran without an engine meanwhile has moved on from what this one kept.
-            let head = match kept.filter(|head| head.height == imported) {
-                Some(head) => head,
-                None => first_head(&options.chain, store)?,
-            };
-            Box::new(Embedded::new(head))
+        EngineKind::EngineApi => {
+            let forks = ForkSchedule::from(options.chain.genesis());
+            Box::new(ClientEngine::new(client.ok_or(StartError::NoEngineUrl)?, forks))
         }
+        EngineKind::Embedded => Box::new(Embedded::new(embedded_head(options, store)?)),
     })
+}
+
+fn embedded_head(options: &NodeOptions, store: &Store) -> Result<Head, StartError> {
+    let kept = store.engine_head()?.map(|bytes| Head::from_bytes(&bytes)).transpose()?;
+    let imported = store.watermarks().imported;
+    // A node that ran with another engine meanwhile has moved on from what this one kept.
+    match kept.filter(|head| head.height == imported) {
+        Some(head) => Ok(head),
+        None => first_head(&options.chain, store),
+    }
 }
 
 /// Where the embedded engine starts that has kept nothing yet: at genesis, or at what another engine imported last.

@@ -7,7 +7,10 @@ use lapis_storage::{OpenError, StoreError};
 
 use crate::{
     checkpoint::CheckpointError,
-    execution::{HeadFormatError, ImportFault},
+    execution::{
+        HeadFormatError, ImportFault,
+        engine_api::{EngineApiError, JwtSecretError},
+    },
     http,
     object_archive::ObjectError,
 };
@@ -46,6 +49,15 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The execution client's secret cannot be used.
+    #[error("{0}")]
+    JwtSecret(#[from] JwtSecretError),
+    /// The way to the execution client cannot be set up.
+    #[error("{0}")]
+    EngineApi(#[from] EngineApiError),
+    /// The configuration names no execution client, or no secret.
+    #[error("engine.kind = \"engine-api\" needs engine.url and engine.jwt_secret")]
+    NoEngineUrl,
     /// The store cannot be read.
     #[error("the store cannot be read: {0}")]
     Store(#[from] StoreError),

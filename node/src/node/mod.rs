@@ -72,6 +72,8 @@ pub struct NodeOptions {
     pub store: Arc<dyn Medium>,
     /// The file of what is known of peers.
     pub peers_path: PathBuf,
+    /// Directory for evidence about decided blocks that the execution engine refused; made when there is some.
+    pub evidence_path: PathBuf,
     /// The trusted setup, shared by all nodes of the process.
     pub kzg: Arc<Kzg>,
     /// Where decided values come from.
@@ -180,6 +182,7 @@ impl Parts {
     async fn assemble(options: NodeOptions) -> Result<Self, StartError> {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
+        let client = engine::client(&options, &mut registry)?;
         let (http, admin) = bind_http(&options.config.http).await?;
         // A store that is there is opened first: whether this directory is free is the first thing to know. A new one is
         // created only after all sockets are bound, and nobody is answered before it is there.
@@ -200,7 +203,7 @@ impl Parts {
         let feed = WatermarkFeed::new(store.clone());
         let (repairer, repairs, repaired) = Repairer::new(store.clone(), feed.clone(), metrics.clone());
         provider.set(StoreProvider::new(store.clone(), repairs.clone()));
-        let engine = engine::engine(&options, &store)?;
+        let engine = engine::engine(&options, client, &store)?;
         let trace = settings::trace(&options.config.sync)?;
         Ok(Self {
             options,
@@ -336,7 +339,8 @@ impl Inner {
     ) {
         let (chain, store, feed) = (self.options.chain.clone(), self.store.clone(), self.feed.clone());
         let metrics = self.metrics.clone();
-        let importer = Importer { chain, store, engine, feed, metrics, repairs, state };
+        let settings = settings::import(&self.options);
+        let importer = Importer { settings, chain, store, engine, feed, metrics, repairs, state };
         supervisor.spawn(Stage::Work, "import", |stop| importer.run(stop));
         supervisor.spawn(Stage::Work, "repair", |stop| repairer.run(stop));
         let (path, genesis_id) = (self.options.peers_path.clone(), *self.options.chain.id());

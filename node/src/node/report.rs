@@ -19,10 +19,11 @@ use super::{
 };
 use crate::{
     chain::Chain,
+    execution::Trouble,
     feed::WatermarkFeed,
     import::ImportState,
     metrics::Metrics,
-    status::{ArchivesStatus, NodeStatus, PeerView, Stall, StallReason},
+    status::{ArchivesStatus, EngineStatus, NodeStatus, PeerView, Stall, StallReason},
     sync::{
         SyncView,
         scheduler::{Blocked, Mend, PeerCapacity},
@@ -150,8 +151,7 @@ impl Reporter {
             status.peers = sync.peers;
             status.buffered_bytes = sync.buffered_bytes;
             status.archiver = self.views.archiver.as_ref().map(ArchiverView::status);
-            status.engine.name = self.engine.to_owned();
-            status.engine.state = engine_state(&import);
+            status.engine = engine_status(self.engine, &import);
             status.sync.blobs_per_second = blobs_per_second;
             status.sync.verified_blobs = self.metrics.pipeline.verified_blobs();
             status.sync.faulty_blobs = self.metrics.pipeline.faulty_blobs();
@@ -220,26 +220,43 @@ fn not_ready(behind: u64, sync: &SyncView, stall: Option<&Stall>) -> Vec<String>
     reasons
 }
 
-fn engine_state(state: &ImportState) -> String {
-    match state {
-        ImportState::Idle => "idle".to_owned(),
-        ImportState::Importing(height) => format!("importing height {height}"),
-        ImportState::Syncing(height) => format!("syncing, asked for height {height}"),
-        ImportState::Unreadable(height) => format!("waiting for height {height}, which is damaged in the store"),
-        ImportState::Unavailable(height, reason) => format!("unavailable at height {height}: {reason}"),
-        ImportState::Halted(height, reason) => format!("halted at height {height}: {reason}"),
+fn engine_status(name: &str, state: &ImportState) -> EngineStatus {
+    EngineStatus {
+        name: name.to_owned(),
+        state: state.to_string(),
+        kind: state.name().to_owned(),
+        feeding: match state {
+            ImportState::Feeding { next, last } => Some((*next, *last)),
+            _ => None,
+        },
+        evidence: match state {
+            ImportState::Halted { evidence, .. } => evidence.as_ref().map(|path| path.display().to_string()),
+            _ => None,
+        },
     }
 }
 
 fn import_stall(state: &ImportState) -> Option<Stall> {
     let reason = match state {
-        ImportState::Idle | ImportState::Importing(_) => return None,
+        ImportState::Connecting | ImportState::Idle | ImportState::Importing(_) => return None,
         ImportState::Unreadable(_) => StallReason::StoreDamaged,
+        ImportState::Feeding { .. } => StallReason::ExecutionBehind,
         ImportState::Syncing(_) => StallReason::ExecutionSyncing,
-        ImportState::Unavailable(..) => StallReason::ExecutionUnavailable,
-        ImportState::Halted(..) => StallReason::ImportHalted,
+        ImportState::Unavailable { trouble, .. } => match trouble {
+            Trouble::Unauthorized => StallReason::ExecutionUnauthorized,
+            Trouble::Refusing => StallReason::ExecutionRefuses,
+            Trouble::Unreachable
+            | Trouble::TimedOut
+            | Trouble::Failing
+            | Trouble::Incomprehensible
+            | Trouble::OutOfOrder
+            | Trouble::Stopping => StallReason::ExecutionUnavailable,
+        },
+        ImportState::LacksHistory { .. } => StallReason::ExecutionLacksHistory,
+        ImportState::WrongChain { .. } => StallReason::ExecutionWrongChain,
+        ImportState::Halted { .. } => StallReason::ImportHalted,
     };
-    Some(Stall::new(reason, engine_state(state)))
+    Some(Stall::new(reason, state.to_string()))
 }
 
 fn sync_stall(blocked: &Blocked, sync: &SyncView) -> Stall {

@@ -1,6 +1,6 @@
 //! From what an operator configures to what the parts are given.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use lapis_p2p::{Config as NetworkSettings, Discovery, Mdns, NearHead, limits::Quota};
 use lapis_protocol_spec::{Genesis, Kzg, KzgSetupError, archive::Compression};
@@ -14,6 +14,7 @@ use crate::{
         ArchiveCompression, ArchiveConfig, BelowFloor, BlobRetention, ByteSize, Config, EngineKind,
         Pacing as PacingKind, PrunePolicy, SyncConfig as SyncSettings, TrustedSetupConfig,
     },
+    import::ImportSettings,
     object_archive::S3Options,
     prune::Retention,
     sync::{
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// Time between request starts in the Soma design.
-const FIXED_GAP: std::time::Duration = std::time::Duration::from_millis(200);
+const FIXED_GAP: Duration = Duration::from_millis(200);
 
 pub(super) fn network(config: &Config) -> NetworkSettings {
     let network = &config.network;
@@ -79,7 +80,7 @@ pub(super) fn checkpoint(checkpoint: Checkpoint, options: &NodeOptions) -> check
         peers: network.peers.iter().chain(&network.boot_nodes).cloned().collect(),
         engine: match options.config.engine.kind {
             EngineKind::Embedded => checkpoint::Block::Needed,
-            EngineKind::None => checkpoint::Block::NotNeeded,
+            EngineKind::EngineApi | EngineKind::None => checkpoint::Block::NotNeeded,
         },
     }
 }
@@ -153,6 +154,16 @@ pub(super) fn retention(config: &Config, genesis: &Genesis) -> Retention {
             PrunePolicy::AfterImport => PruneAllow::Imported,
             PrunePolicy::AfterArchive => PruneAllow::Archived,
         },
+    }
+}
+
+pub(super) fn import(options: &NodeOptions) -> ImportSettings {
+    let engine = &options.config.engine;
+    ImportSettings {
+        batch: engine.catch_up_batch,
+        check_interval: engine.check_interval,
+        longest_retry: engine.longest_retry,
+        evidence: options.evidence_path.clone(),
     }
 }
 

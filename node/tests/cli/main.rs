@@ -177,7 +177,7 @@ fn flags_that_make_no_sense_are_bad_input() {
     for (words, part) in [
         (&["run", "--dir", "d", "--frob"][..], "'--frob'"),
         (&["run"], "--dir <DIR>"),
-        (&["run", "--dir", "d", "--engine", "steam"], "embedded, none"),
+        (&["run", "--dir", "d", "--engine", "steam"], "embedded, engine-api, none"),
         (&["devnet", "--blobs", "4097"], "4097"),
         (&["devnet", "--block-time", "fast"], "such as 200ms"),
         (&["status", "--http", "nowhere"], "host and a port"),
@@ -208,6 +208,25 @@ fn a_node_runs_answers_and_stops_in_order() {
     assert!(String::from_utf8_lossy(&error.stderr).contains("already open"));
 
     assert_eq!(node.stop(), Some(0));
+}
+
+#[test]
+fn an_execution_client_without_a_usable_secret_is_bad_input_before_anything_is_made() {
+    let place = Place::new();
+    place.init();
+    let (node, secret) = (place.node(), place.path("jwt.hex"));
+    let mut words = Running::words(&node).to_vec();
+    words.extend(["--engine", "engine-api", "--engine-url", "http://127.0.0.1:1"]);
+    assert!(place.refused(&words).contains("engine.jwt_secret"));
+    words.extend(["--jwt-secret", &secret]);
+    let line = place.refused(&words);
+    assert!(line.contains("jwt.hex") && line.contains("No such file"), "{line}");
+    fs::write(&secret, "not a secret\n").unwrap();
+    let line = place.refused(&words);
+    assert!(line.contains("jwt.hex") && line.contains("64 hex digits"), "{line}");
+    assert!(!fs::exists(format!("{node}/store.redb")).unwrap(), "nothing was made");
+    let line = place.refused(&["run", "--dir", &node, "--engine", "engine-api"]);
+    assert!(line.contains("engine.url"), "{line}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod checkpoint;
 mod claims;
 mod damaged;
 mod discovery;
+mod engine_api;
 mod faults;
 mod fetching;
 mod full_disk;

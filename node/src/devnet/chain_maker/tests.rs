@@ -21,7 +21,7 @@ async fn follow(chain: &ChainMaker, blocks: &[Block]) {
         let signers = spec.validator_set(decided.value.height);
         let decided = decided.verify(&genesis.id(), genesis.max_blobs_per_block, &link, signers).unwrap();
         let import = ImportBlock::new(&decided.value, &block.payload, ForkSchedule::from(genesis)).unwrap();
-        assert!(matches!(engine.import(&import).await, PayloadStatus::Valid { .. }));
+        assert!(matches!(engine.new_payload(&import).await, PayloadStatus::Valid { .. }));
         assert_eq!(block.blobs.len(), decided.value.blob_count());
         link = ChainLink::after(&decided.value, *decided.value_id());
     }

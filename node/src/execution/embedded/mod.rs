@@ -1,8 +1,8 @@
 //! An execution engine without an execution client.
 //!
-//! It accepts a block when the payload is the one that the decided value names ([`check_payload`]), its requests are the
-//! certified ones, and it extends the head: the parent is the head, the block number is one more, the timestamp is
-//! strictly greater. It executes nothing, so it cannot know whether a state root is right.
+//! It accepts a block when payload and requests are the ones that the decided value names ([`ImportBlock::checked`]) and
+//! it extends the head: the parent is the head, the block number is one more, the timestamp is strictly greater. It
+//! executes nothing, so it cannot know whether a state root is right.
 //!
 //! [`next_head`] is the whole decision, as a pure function; [`Embedded`] owns the head and moves it.
 
@@ -11,14 +11,14 @@ mod head;
 mod tests;
 
 use alloy_primitives::B256;
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::{BoxFuture, FutureExt, ready};
 use lapis_protocol_spec::Height;
 
 pub use self::head::{Head, HeadFormatError};
 use super::{
-    engine::{ExecutionEngine, ImportBlock, InvalidBlock, PayloadStatus, Unavailability},
-    payload::{BlockFault, CheckedPayload, check_payload},
-    requests::{RequestsFault, check_requests},
+    engine::{ExecutionEngine, Habits, ImportBlock, InvalidBlock, PayloadStatus, Standing, Unavailability},
+    payload::{BlockFault, CheckedPayload},
+    requests::RequestsFault,
 };
 
 /// Why the embedded engine does not take a block.
@@ -102,15 +102,15 @@ impl From<ImportFault> for PayloadStatus {
 
 /// Decides whether `block` extends `head`, and what the head is then. The head itself may be offered again.
 ///
-/// The cost is that of [`check_payload`].
+/// The cost is that of [`ImportBlock::checked`].
 ///
 /// # Errors
 /// The first [`ImportFault`] found, cheap checks first.
 pub fn next_head(head: &Head, block: &ImportBlock) -> Result<Head, ImportFault> {
-    let expected = &*block.expected;
+    let expected = block.expected();
     let height = expected.height;
     if height == head.height && expected.block_hash == head.block_hash {
-        check_block(block)?;
+        block.checked()?;
         return Ok(*head);
     }
     if head.height.checked_add(1) != Some(height) {
@@ -122,11 +122,11 @@ pub fn next_head(head: &Head, block: &ImportBlock) -> Result<Head, ImportFault> 
     if expected.timestamp <= head.timestamp {
         return Err(ImportFault::Timestamp { height, head: head.timestamp, got: expected.timestamp });
     }
-    let payload = check_block(block)?;
+    let payload = block.checked()?;
     if head.block_number.checked_add(1) != Some(payload.block_number()) {
         return Err(ImportFault::BlockNumber { height, head: head.block_number, got: payload.block_number() });
     }
-    Ok(head_of(height, &payload))
+    Ok(head_of(height, payload))
 }
 
 /// The head that `block` is when its ancestors are taken on trust: the start from a trusted checkpoint, or from a height
@@ -135,14 +135,7 @@ pub fn next_head(head: &Head, block: &ImportBlock) -> Result<Head, ImportFault> 
 /// # Errors
 /// [`ImportFault::Block`] and [`ImportFault::Requests`].
 pub fn head_at(block: &ImportBlock) -> Result<Head, ImportFault> {
-    check_block(block).map(|payload| head_of(block.expected.height, &payload))
-}
-
-fn check_block(block: &ImportBlock) -> Result<CheckedPayload, ImportFault> {
-    let height = block.expected.height;
-    check_requests(&block.execution_requests, &block.expected)
-        .map_err(|source| ImportFault::Requests { height, source })?;
-    check_payload(&block.payload, &block.expected).map_err(|source| ImportFault::Block { height, source })
+    block.checked().map(|payload| head_of(block.expected().height, payload))
 }
 
 fn head_of(height: Height, payload: &CheckedPayload) -> Head {
@@ -173,12 +166,29 @@ impl ExecutionEngine for Embedded {
         "embedded"
     }
 
+    fn habits(&self) -> Habits {
+        Habits { checks_blocks: true, is_separate: false }
+    }
+
     fn head(&self) -> Option<Head> {
         Some(self.head)
     }
 
+    fn standing(&mut self) -> BoxFuture<'_, Result<Standing, Unavailability>> {
+        ready(Ok(Standing::AtWatermark)).boxed()
+    }
+
+    fn has_block(&mut self, block_hash: B256) -> BoxFuture<'_, Result<bool, Unavailability>> {
+        ready(Ok(block_hash == self.head.block_hash)).boxed()
+    }
+
+    /// A block is the head as soon as it is taken.
+    fn forkchoice_updated(&mut self, _block_hash: B256) -> BoxFuture<'_, PayloadStatus> {
+        ready(PayloadStatus::Valid { head: Some(self.head) }).boxed()
+    }
+
     /// Needs a Tokio runtime: hashing a payload of up to 32 MiB is work for its blocking threads.
-    fn import<'a>(&'a mut self, block: &'a ImportBlock) -> BoxFuture<'a, PayloadStatus> {
+    fn new_payload<'a>(&'a mut self, block: &'a ImportBlock) -> BoxFuture<'a, PayloadStatus> {
         async move {
             let (head, block) = (self.head, block.clone());
             match tokio::task::spawn_blocking(move || next_head(&head, &block)).await {

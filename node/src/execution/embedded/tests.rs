@@ -135,14 +135,12 @@ fn damaged_local_data_does_not_accuse_the_chain() {
     let case = Case::first(Fork::Prague, 1);
     let head = genesis_head(&case);
 
-    let mut block = case.import_block();
-    block.payload = block.payload.slice(1..);
+    let block = ImportBlock::of(case.expected.clone(), case.import_block().payload().slice(1..), Vec::new());
     let found = next_head(&head, &block).unwrap_err();
     assert!(matches!(PayloadStatus::from(found), PayloadStatus::Uncertified(_)));
 
     for requests in [vec![Bytes::from_static(&[0, 1])], vec![Bytes::new()]] {
-        let mut block = case.import_block();
-        block.execution_requests = requests;
+        let block = case.import_block_with(requests);
         let found = next_head(&head, &block).unwrap_err();
         assert!(matches!(found, ImportFault::Requests { height: 1, .. }));
         assert!(matches!(PayloadStatus::from(found), PayloadStatus::Uncertified(_)));
@@ -156,14 +154,12 @@ fn execution_requests_are_bound_at_prague_and_forbidden_at_cancun() {
     let mut case = Case::first(Fork::Prague, 1);
     case.expected.requests_hash = crate::execution::requests_hash(&requests).unwrap();
     reseal(&mut case, |_| {});
-    let mut block = case.import_block();
-    block.execution_requests.clone_from(&requests);
+    let block = case.import_block_with(requests.clone());
     assert_eq!(next_head(&genesis_head(&case), &block).unwrap().height, 1);
 
     let mut case = Case::first(Fork::Cancun, 1);
     case.expected.requests_hash = crate::execution::requests_hash(&requests).unwrap();
-    let mut block = case.import_block();
-    block.execution_requests = requests;
+    let block = case.import_block_with(requests);
     let found = next_head(&genesis_head(&case), &block).unwrap_err();
     assert!(matches!(found, ImportFault::Requests { source: RequestsFault::BeforePrague { count: 2 }, .. }));
     assert!(matches!(PayloadStatus::from(found), PayloadStatus::Invalid(_)));
@@ -213,11 +209,11 @@ async fn the_engine_moves_its_head_with_each_block_and_only_then() {
     let mut engine: Box<dyn ExecutionEngine> = Box::new(Embedded::new(genesis_head(&first)));
     assert_eq!(engine.name(), "embedded");
 
-    assert!(matches!(engine.import(&second.import_block()).await, PayloadStatus::Unavailable(_)));
+    assert!(matches!(engine.new_payload(&second.import_block()).await, PayloadStatus::Unavailable(_)));
     assert_eq!(engine.head(), Some(genesis_head(&first)));
 
     for (height, case) in [(1, &first), (1, &first), (2, &second)] {
-        let PayloadStatus::Valid { head } = engine.import(&case.import_block()).await else { panic!("not valid") };
+        let PayloadStatus::Valid { head } = engine.new_payload(&case.import_block()).await else { panic!("not valid") };
         assert_eq!(head, engine.head());
         assert_eq!(head.unwrap().height, height);
     }
@@ -226,9 +222,8 @@ async fn the_engine_moves_its_head_with_each_block_and_only_then() {
 #[tokio::test]
 async fn a_data_node_takes_everything_and_keeps_no_head() {
     let mut engine: Box<dyn ExecutionEngine> = Box::new(NoEngine);
-    let mut block = Case::first(Fork::Cancun, 1).import_block();
-    block.payload = Bytes::new();
-    assert!(matches!(engine.import(&block).await, PayloadStatus::Valid { head: None }));
+    let block = ImportBlock::of(Case::first(Fork::Cancun, 1).expected, Bytes::new(), Vec::new());
+    assert!(matches!(engine.new_payload(&block).await, PayloadStatus::Valid { head: None }));
     assert_eq!(engine.head(), None);
     assert_eq!(engine.name(), "none");
 }
@@ -272,7 +267,7 @@ fn commitments_of_a_decided_value_are_those_of_its_block() {
 
         let (mut value, envelope) = decided(&built, &attributes, &commitments);
         let block = ImportBlock::new(&value, &envelope, forks(fork)).unwrap();
-        assert_eq!(*block.expected, ExpectedBlock::from_value(&value, forks(fork)).unwrap());
+        assert_eq!(*block.expected(), ExpectedBlock::from_value(&value, forks(fork)).unwrap());
         assert_eq!(next_head(&Head::genesis(parent.hash, GENESIS_TIME), &block).unwrap().height, 1);
 
         let (first, last) = (value.blob_kzg_commitments[0], value.blob_kzg_commitments[6]);
