@@ -1,8 +1,8 @@
 //! One JSON-RPC call over HTTP: credentials, a time limit, a bound on the answer, one retry.
 //!
 //! Clients close idle connections after a few seconds, without a word, and a call may be on its way then. Every method here
-//! may be called twice with the effect of once, so a call whose connection broke before the answer began is made again,
-//! once, within the same time limit.
+//! may be called twice with the effect of once, so a call whose connection broke before the answer was whole is made
+//! again, once, within the same time limit, with a token of its own.
 
 use std::{
     error::Error,
@@ -278,4 +278,45 @@ fn excerpt(bytes: &[u8]) -> String {
     let start = bytes.get(..MAX_TEXT).unwrap_or(bytes);
     let text: String = String::from_utf8_lossy(start).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn call() -> Call {
+        let limits = Limits { time: Duration::from_secs(1), bytes: 1 << 20 };
+        Call { method: "engine_newPayloadV4", id: 7, body: Bytes::new(), limits }
+    }
+
+    fn read(status: u16, body: &str) -> Result<Option<Json>, EngineApiError> {
+        decode(&call(), StatusCode::from_u16(status).unwrap(), body.as_bytes())
+    }
+
+    #[test]
+    fn a_result_may_be_null_and_must_be_there() {
+        assert_eq!(read(200, r#"{"jsonrpc":"2.0","id":7,"result":{"a":1}}"#).unwrap().unwrap()["a"], 1);
+        assert_eq!(read(200, r#"{"id":7,"result":null,"error":null}"#).unwrap(), None);
+        assert!(matches!(read(200, r#"{"id":7}"#), Err(EngineApiError::Incomprehensible { .. })));
+        assert!(matches!(read(200, r#"{"id":8,"result":1}"#), Err(EngineApiError::Incomprehensible { .. })));
+    }
+
+    #[test]
+    fn what_the_client_says_is_kept_short_and_on_one_line() {
+        let long = format!(r#"{{"id":7,"error":{{"code":-38005,"message":"a\n\u0007{}"}}}}"#, "b".repeat(5000));
+        let text = read(400, &long).unwrap_err().to_string();
+        assert!(text.len() < 700 && !text.contains(['\n', '\u{7}']), "{text}");
+        assert!(text.contains("unsupported fork (-38005): a b"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_is_taken_for_an_answer_that_is_none(status in 200_u16..600, body: Vec<u8>) {
+            prop_assert!(decode::<Json>(&call(), StatusCode::from_u16(status).unwrap(), &body).is_err());
+        }
+    }
 }
