@@ -99,13 +99,13 @@ impl Figures {
             Ok(outcome) => self.take(&Plan::random(seed), &outcome),
             Err(violation) => self.violations.push(violation),
         }
-        if seed % CONTESTS == 0 {
+        if seed.is_multiple_of(CONTESTS) {
             match check_contest(seed, values) {
                 Ok(ratio) => self.ratios.push(ratio),
                 Err(violation) => self.violations.push(violation),
             }
         }
-        if seed % REPETITIONS == 0 {
+        if seed.is_multiple_of(REPETITIONS) {
             self.violations.extend(check_same(seed, values).err());
         }
     }
@@ -113,8 +113,8 @@ impl Figures {
     fn show(&mut self, took: Duration) {
         const MIB: f64 = 1024.0 * 1024.0;
         self.ratios.sort_by(f64::total_cmp);
-        let ratio = |part: f64| {
-            let place = ((self.ratios.len() as f64 * part) as usize).min(self.ratios.len().saturating_sub(1));
+        let ratio = |percent: usize| {
+            let place = (self.ratios.len() * percent / 100).min(self.ratios.len().saturating_sub(1));
             self.ratios.get(place).copied().unwrap_or(0.0)
         };
         let runs = self.runs.max(1) as f64;
@@ -127,7 +127,7 @@ impl Figures {
         println!("wasted                {:.0} MiB, {share:.2} % of that", self.wasted as f64 / MIB);
         println!("worst waste           {:.2} of what may be", self.waste);
         println!("hedges, won           {}, {}", self.hedges, self.hedges_won);
-        let (median, tail, worst) = (ratio(0.5), ratio(0.99), ratio(1.0));
+        let (median, tail, worst) = (ratio(50), ratio(99), ratio(100));
         println!("time with 40 % liars  {median:.3} median, {tail:.3} p99, {worst:.3} worst of {}", self.ratios.len());
         println!("violations            {}", self.violations.len());
         for violation in self.violations.iter().take(SHOWN) {

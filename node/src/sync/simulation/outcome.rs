@@ -111,7 +111,7 @@ pub enum Violation {
         /// Bytes that may be.
         bound: u64,
         /// Of what sort.
-        tally: Tally,
+        tally: Box<Tally>,
     },
     /// Two runs of one plan were different.
     #[error("seed {seed}: two runs differ")]
@@ -163,7 +163,7 @@ pub fn check(plan: &Plan, outcome: &Outcome) -> Result<(), Violation> {
     }
     let (wasted, bound) = (tally.wasted_bytes(), waste_bound(plan, outcome));
     if wasted > bound {
-        return Err(Violation::Waste { seed, wasted, bound, tally: tally.clone() });
+        return Err(Violation::Waste { seed, wasted, bound, tally: Box::new(tally.clone()) });
     }
     Ok(())
 }

@@ -21,8 +21,7 @@ impl TraceSink for Kept {
 fn recorded(seed: u64) -> String {
     let kept = Kept::default();
     record(&Plan::random(seed), &mut Values::default(), Box::new(kept.clone()));
-    let text = kept.0.lock().unwrap().clone();
-    text
+    kept.0.lock().unwrap().clone()
 }
 
 #[test]
