@@ -21,8 +21,8 @@ use super::{
     data::SIDECAR_BYTES,
 };
 
-/// Bytes in flight to a source that is still to show how fast it is: of the slowest, what takes seconds.
-const FIRST_WINDOW: u64 = 4 * SIDECAR_BYTES;
+/// Bytes in flight to a source that is still to show how fast it is.
+const FIRST_WINDOW: u64 = 10 * SIDECAR_BYTES;
 /// Bytes in flight to one that has just shown it.
 const INITIAL_WINDOW: u64 = 2 * 1024 * 1024;
 /// A window never falls below one item.

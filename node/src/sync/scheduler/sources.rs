@@ -239,8 +239,10 @@ impl SourceBook {
     fn may_explore(&self, wanted: &Wanted, now: Instant) -> bool {
         let unknown = self.sources.values().filter(|source| !source.is_known(now));
         let in_flight: u64 = unknown.map(Source::in_flight_bytes).sum();
-        let is_good = |source: &Source| source.is_known(now) && source.is_able(wanted.kind, wanted.height, now);
-        in_flight.saturating_add(wanted.bytes).max(1) <= wanted.exploration_room || !self.sources.values().any(is_good)
+        let is_good = |(id, source): (&SourceId, &Source)| {
+            wanted.except != Some(*id) && source.is_known(now) && source.is_able(wanted.kind, wanted.height, now)
+        };
+        in_flight.saturating_add(wanted.bytes).max(1) <= wanted.exploration_room || !self.sources.iter().any(is_good)
     }
 
     /// How long `id` may take for an item of `bytes` before it is late with it: what it has shown itself, and no more than

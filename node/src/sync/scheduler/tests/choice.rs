@@ -85,11 +85,11 @@ fn strangers_are_tried_now_and_then_and_with_little() {
     let mut tried = 0;
     for _ in 0..400 {
         let height = bench.scheduler.data.loaded_to() + 1;
-        bench.scheduler.load(vec![Missing { payload: false, ..missing(height, 6) }], height);
+        bench.scheduler.load(vec![Missing { payload: false, ..missing(height, 20) }], height);
         for action in bench.poll() {
             if action.source == stranger.into() {
                 tried += 1;
-                assert!(items(&action).len() <= 4, "{action:?}");
+                assert!(items(&action).len() <= 10, "{action:?}");
                 bench.scheduler.finished(action.id, &Report::empty(Outcome::Local), bench.now);
             } else {
                 assert_eq!(action.source, peers[0].into());
