@@ -46,6 +46,8 @@ pub enum Command {
     /// What `lapis bench` starts its processes with
     #[command(name = WORKER_COMMAND, hide = true)]
     BenchWorker,
+    /// Print a genesis for execution clients that a devnet builds its blocks with, in the format of geth
+    ExecutionGenesis(ExecutionGenesisArgs),
     /// Make the directory of a new node
     Init(InitArgs),
     /// Run a node
@@ -101,6 +103,32 @@ pub struct DevnetArgs {
     /// Keep the nodes running when all is done, until interrupted
     #[arg(long, env = "LAPIS_DEVNET_KEEP_RUNNING")]
     pub keep_running: bool,
+    /// Engine API of an execution client that builds blocks and that a node imports into; may be given several times,
+    /// for the validators, the follower and the late node in this order
+    #[arg(long, value_name = "URL", env = "LAPIS_DEVNET_ENGINE_URL", value_delimiter = ',',
+        requires_all = ["jwt_secret", "execution_genesis"])]
+    pub engine_url: Vec<String>,
+    /// File with the secret of the Engine API: one for all clients, or one for each
+    #[arg(long, value_name = "FILE", env = "LAPIS_DEVNET_JWT_SECRET", value_delimiter = ',', requires = "engine_url")]
+    pub jwt_secret: Vec<PathBuf>,
+    /// The genesis file that the clients were started with; `lapis execution-genesis` makes one
+    #[arg(long, value_name = "FILE", env = "LAPIS_DEVNET_EXECUTION_GENESIS", requires = "engine_url")]
+    pub execution_genesis: Option<PathBuf>,
+}
+
+/// `lapis execution-genesis`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Args)]
+pub struct ExecutionGenesisArgs {
+    /// EIP-155 id of the chain
+    #[arg(long, value_name = "N", default_value_t = 1337, env = "LAPIS_EXECUTION_CHAIN_ID",
+        value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    pub chain_id: u64,
+    /// Timestamp of block 0, in seconds; now if not given
+    #[arg(long, value_name = "SECONDS", env = "LAPIS_EXECUTION_GENESIS_TIME")]
+    pub genesis_time: Option<u64>,
+    /// When the chain goes from Cancun to Prague, in seconds; 0 for at once, never if not given
+    #[arg(long, value_name = "SECONDS", env = "LAPIS_EXECUTION_PRAGUE_TIME")]
+    pub prague_time: Option<u64>,
 }
 
 /// `lapis init`.

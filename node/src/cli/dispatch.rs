@@ -22,6 +22,7 @@ pub fn dispatch(cli: Cli, matches: &ArgMatches) -> Result<(), CliError> {
         Command::Devnet(args) => launch::devnet(args),
         Command::Bench(args) => bench::run(args),
         Command::BenchWorker => bench::worker(),
+        Command::ExecutionGenesis(args) => launch::execution_genesis(args),
         Command::Init(args) => init(&args),
         Command::Run(args) => launch::run(&args, matches.subcommand_matches("run")),
         Command::Status(args) => ask_node(status::run(args)),

@@ -1,19 +1,30 @@
 //! The commands that run nodes: log, runtime, signals, and the node itself.
 
-use std::{env, fmt, future::Future, io, sync::Arc, time::Duration};
+use std::{
+    env, fmt,
+    future::Future,
+    io,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use clap::ArgMatches;
 use lapis_storage::DiskFile;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
-use super::{CliError, DevnetArgs, Preflight, RunArgs, dispatch::print, preflight::preflight};
+use super::{CliError, DevnetArgs, ExecutionGenesisArgs, Preflight, RunArgs, dispatch::print, preflight::preflight};
 use crate::{
     chain::Chain,
     checkpoint::CheckpointError,
     config::{Layers, LogConfig, Origin},
     data_dir::DataDir,
-    devnet::{self, DevnetError, DevnetOptions},
+    devnet::{
+        self, DevnetError, DevnetOptions, OptionsFault,
+        clients::{ClientOptions, EngineEndpoint},
+        execution_genesis::ExecutionGenesis,
+    },
+    execution::builder::Account,
     node::{self, Node, NodeOptions, Source, StartError},
     shutdown, telemetry,
 };
@@ -76,6 +87,7 @@ pub(super) fn run(args: &RunArgs, matches: Option<&ArgMatches>) -> Result<(), Cl
 
 /// `lapis devnet`.
 pub(super) fn devnet(args: DevnetArgs) -> Result<(), CliError> {
+    let clients = clients(&args).map_err(CliError::bad_input)?;
     let options = DevnetOptions {
         dir: args.dir,
         validators: usize::from(args.validators),
@@ -83,6 +95,7 @@ pub(super) fn devnet(args: DevnetArgs) -> Result<(), CliError> {
         blobs: u64::from(args.blobs),
         block_time: args.block_time,
         keep_running: args.keep_running,
+        clients,
     };
     telemetry::init(&quiet_log()?)?;
     let shown_already = options.keep_running;
@@ -93,6 +106,28 @@ pub(super) fn devnet(args: DevnetArgs) -> Result<(), CliError> {
         }
         if summary.holds() { Ok(()) } else { Err(CliError::failed(DoesNotHold)) }
     })
+}
+
+/// The clients that were given, each with its secret.
+fn clients(args: &DevnetArgs) -> Result<Option<ClientOptions>, OptionsFault> {
+    let Some(genesis) = args.execution_genesis.clone() else { return Ok(None) };
+    let secrets: Vec<_> = match (args.jwt_secret.as_slice(), args.engine_url.len()) {
+        ([one], count) => std::iter::repeat_n(one.clone(), count).collect(),
+        (each, count) if each.len() == count => each.to_vec(),
+        (each, clients) => return Err(OptionsFault::Secrets { secrets: each.len(), clients }),
+    };
+    let pairs = args.engine_url.iter().cloned().zip(secrets);
+    let engines = pairs.map(|(url, jwt_secret)| EngineEndpoint { url, jwt_secret }).collect();
+    Ok(Some(ClientOptions { engines, genesis }))
+}
+
+/// `lapis execution-genesis`.
+pub(super) fn execution_genesis(args: ExecutionGenesisArgs) -> Result<(), CliError> {
+    let now = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let genesis_time = args.genesis_time.unwrap_or_else(now);
+    let genesis = ExecutionGenesis::new(args.chain_id, genesis_time, args.prague_time.unwrap_or(u64::MAX));
+    let account = Account::development().map_err(CliError::failed)?;
+    print(&format!("{:#}\n", genesis.to_json(&account)))
 }
 
 /// The log of commands that show how it goes by themselves: as the environment says, and quiet if it says nothing.

@@ -31,8 +31,8 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, error::ErrorKind};
 
 pub use self::{
     args::{
-        BanArgs, Cli, Command, CompletionsArgs, ConfigCommand, DevnetArgs, DirArgs, InitArgs, KeyCommand, PeersArgs,
-        PeersCommand, ReplayTraceArgs, RunArgs, StatusArgs, UnbanArgs,
+        BanArgs, Cli, Command, CompletionsArgs, ConfigCommand, DevnetArgs, DirArgs, ExecutionGenesisArgs, InitArgs,
+        KeyCommand, PeersArgs, PeersCommand, ReplayTraceArgs, RunArgs, StatusArgs, UnbanArgs,
     },
     bench::BenchArgs,
     dispatch::dispatch,

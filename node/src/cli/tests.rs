@@ -43,6 +43,10 @@ fn the_documented_commands_parse() {
         "bench",
         "bench --json --quick",
         "bench --heights 20 --blobs 1024 --only sync,baselines --only link --dir /tmp/d",
+        "devnet --engine-url http://127.0.0.1:1 --engine-url http://127.0.0.1:2 --jwt-secret /tmp/j \
+         --execution-genesis /tmp/g.json",
+        "execution-genesis",
+        "execution-genesis --chain-id 7 --genesis-time 1700000000 --prague-time 0",
         "init --dir /tmp/d --genesis /tmp/g.json",
         "run --dir /tmp/d",
         "run --dir /tmp/d --listen /ip4/127.0.0.1/tcp/0 --listen /ip4/127.0.0.1/udp/0/quic-v1 \
@@ -91,6 +95,9 @@ fn flags_that_make_no_sense_are_refused_on_one_line() {
         ("devnet --validators 33", "33 is not in 1..=32"),
         ("devnet --heights 1", "from 2"),
         ("devnet --heights -1", "unexpected argument '-1'"),
+        ("devnet --engine-url http://127.0.0.1:1", "--jwt-secret <FILE>"),
+        ("devnet --jwt-secret /tmp/j", "--engine-url <URL>"),
+        ("devnet --execution-genesis /tmp/g.json", "--engine-url <URL>"),
         ("devnet --block-time 5", "such as 200ms"),
         ("devnet --block-time 0s", "such as 200ms"),
         ("devnet --block-time 9h", "such as 200ms"),

@@ -7,7 +7,8 @@ use lapis_storage::StoreError;
 use tokio::task::JoinError;
 
 use super::{
-    consensus::ConsensusError, network::MemberError, options::OptionsFault, proposal::ProposeError, spec::SpecError,
+    clients::ClientsError, consensus::ConsensusError, network::MemberError, options::OptionsFault,
+    proposal::ProposeError, spec::SpecError,
 };
 
 /// Why a devnet run ends early.
@@ -30,6 +31,9 @@ pub enum DevnetError {
     /// The trusted setup.
     #[error("{0}")]
     Kzg(#[from] KzgSetupError),
+    /// The execution clients.
+    #[error("{0}")]
+    Clients(#[from] ClientsError),
     /// The chain cannot be made.
     #[error("{0}")]
     Spec(#[from] SpecError),
@@ -81,6 +85,6 @@ pub enum DevnetError {
 impl DevnetError {
     /// Whether the user's input is to blame, so that nothing was started.
     pub fn is_bad_input(&self) -> bool {
-        matches!(self, Self::Options(_) | Self::Dir { .. } | Self::NotEmpty(_))
+        matches!(self, Self::Options(_) | Self::Dir { .. } | Self::NotEmpty(_) | Self::Clients(_))
     }
 }

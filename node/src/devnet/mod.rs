@@ -4,9 +4,12 @@ mod agreement;
 pub mod blobs;
 mod ceiling;
 pub mod chain_maker;
+pub mod clients;
 pub mod consensus;
 mod error;
+pub mod execution_genesis;
 pub mod keys;
+mod latency;
 mod network;
 mod options;
 mod pace;
@@ -14,6 +17,7 @@ mod parallel;
 mod progress;
 pub mod proposal;
 mod run;
+mod setup;
 pub mod spec;
 mod summary;
 pub mod vote;
@@ -22,6 +26,7 @@ pub use self::{
     agreement::{Disagreement, compare},
     ceiling::{Ceiling, measure, measure_on},
     error::DevnetError,
+    latency::Latencies,
     network::MemberError,
     options::{DevnetOptions, MAX_VALIDATORS, OptionsFault},
     run::run,

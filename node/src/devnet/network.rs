@@ -13,9 +13,10 @@ use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::clients::EngineEndpoint;
 use crate::{
     chain::Chain,
-    config::{ByteSize, Config, template},
+    config::{ByteSize, Config, EngineKind, template},
     data_dir::{DataDir, DataDirError},
     genesis_file::GenesisFileError,
     keys::KeyError,
@@ -93,10 +94,16 @@ impl Network {
     ///
     /// # Errors
     /// [`MemberError`].
-    pub(super) async fn start(&self, name: &str, peers: Vec<Multiaddr>, source: Source) -> Result<Member, MemberError> {
+    pub(super) async fn start(
+        &self,
+        name: &str,
+        peers: Vec<Multiaddr>,
+        source: Source,
+        engine: Option<&EngineEndpoint>,
+    ) -> Result<Member, MemberError> {
         let dir = DataDir::init_with(&self.root.join(name), self.chain.genesis(), &template::commented())?;
         let options = NodeOptions {
-            config: config(peers),
+            config: config(peers, engine),
             chain: self.chain.clone(),
             keypair: dir.key()?,
             store: Arc::new(DiskFile::new(&dir.store_path())),
@@ -156,7 +163,7 @@ async fn joined(task: JoinHandle<Result<(), TaskFailure>>) -> Result<(), TaskFai
 }
 
 /// All on loopback, on ports that the system chooses, and no rate limits that a network of one machine would need.
-fn config(peers: Vec<Multiaddr>) -> Config {
+fn config(peers: Vec<Multiaddr>, engine: Option<&EngineEndpoint>) -> Config {
     let mut config = Config::default();
     config.network.listen = ["/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"]
         .iter()
@@ -166,6 +173,11 @@ fn config(peers: Vec<Multiaddr>) -> Config {
     // The network is whole as it is.
     config.network.target_peers = 0;
     config.http.listen = ([127, 0, 0, 1], 0).into();
+    if let Some(engine) = engine {
+        config.engine.kind = EngineKind::EngineApi;
+        config.engine.url = Some(engine.url.clone());
+        config.engine.jwt_secret = Some(engine.jwt_secret.clone());
+    }
     let limits = &mut config.limits;
     limits.serve_bytes_per_peer = ByteSize::gib(1);
     limits.serve_bytes_total = ByteSize::gib(2);

@@ -4,10 +4,10 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
-use lapis_protocol_spec::{Kzg, Matched};
+use futures::future::join_all;
 use lapis_storage::StoreError;
 use serde::Serialize;
 use tokio::{sync::watch, task::JoinHandle};
@@ -15,16 +15,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     agreement::{self, Disagreement},
-    blobs::BlobFactory,
-    ceiling::{self, Ceiling},
+    ceiling::Ceiling,
+    clients::{Builder, ClientsError, EngineEndpoint},
     consensus::{self, BlobCounts, ConsensusError, Progress, ValidatorPort},
     error::DevnetError,
+    latency::Watch,
     network::{Member, Network},
     options::DevnetOptions,
     pace::{CatchUp, Patience},
     progress::{Display, Row},
-    proposal::{ProposeError, Proposer, Tip},
-    spec::{ChainSpec, DevnetParams},
+    proposal::Tip,
+    setup::{Root, Setup},
     summary::{NodeSummary, Summary},
 };
 use crate::{chain::Chain, genesis_file, node::Source, shutdown::TaskFailure, source};
@@ -33,8 +34,6 @@ use crate::{chain::Chain, genesis_file, node::Source, shutdown::TaskFailure, sou
 const LOOK: Duration = Duration::from_millis(20);
 /// How often it looks when everything is done and the nodes just go on.
 const LOOK_AT_REST: Duration = Duration::from_secs(1);
-/// Least blob limit of the chain, so that the ceiling can be measured on a full batch.
-const MIN_BLOB_LIMIT: u64 = 64;
 
 /// Runs a devnet and returns its summary; the nodes have stopped by then.
 ///
@@ -43,9 +42,13 @@ const MIN_BLOB_LIMIT: u64 = 64;
 pub async fn run(options: DevnetOptions, stop: CancellationToken) -> Result<Summary, DevnetError> {
     options.check()?;
     let root = Root::new(options.dir.as_deref())?;
+    let agreed = match &options.clients {
+        Some(clients) => clients.agree().await?,
+        None => None,
+    };
     let setup = tokio::task::spawn_blocking({
         let options = options.clone();
-        move || Setup::new(&options)
+        move || Setup::new(&options, agreed)
     })
     .await??;
     let mut devnet = Devnet::start(options, &root, setup, stop).await?;
@@ -58,77 +61,6 @@ pub async fn run(options: DevnetOptions, stop: CancellationToken) -> Result<Summ
     outcome.and_then(|summary| stopped.map(|()| summary))
 }
 
-/// Where the nodes live.
-enum Root {
-    Given(PathBuf),
-    Temporary(tempfile::TempDir),
-}
-
-impl Root {
-    fn new(given: Option<&Path>) -> Result<Self, DevnetError> {
-        let Some(path) = given else {
-            let made = tempfile::Builder::new().prefix("lapis-devnet-").tempdir();
-            let fault = |source| DevnetError::Dir { path: std::env::temp_dir(), source };
-            return Ok(Self::Temporary(made.map_err(fault)?));
-        };
-        let fault = |source| DevnetError::Dir { path: path.to_owned(), source };
-        match fs::read_dir(path) {
-            Ok(mut entries) => {
-                if entries.next().is_some() {
-                    return Err(DevnetError::NotEmpty(path.to_owned()));
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::create_dir_all(path).map_err(fault)?,
-            Err(error) => return Err(fault(error)),
-        }
-        Ok(Self::Given(path.to_owned()))
-    }
-
-    fn path(&self) -> &Path {
-        match self {
-            Self::Given(path) => path,
-            Self::Temporary(dir) => dir.path(),
-        }
-    }
-}
-
-/// What takes a moment to prepare: the trusted setup, the chain, the ceiling.
-struct Setup {
-    kzg: Arc<Kzg>,
-    params: DevnetParams,
-    proposer: Proposer,
-    ceiling: Option<Ceiling>,
-}
-
-impl Setup {
-    fn new(options: &DevnetOptions) -> Result<Self, DevnetError> {
-        let kzg = Arc::new(Kzg::mainnet()?);
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let params = DevnetParams {
-            genesis_time: now,
-            max_blobs_per_block: options.blobs.max(MIN_BLOB_LIMIT),
-            ..DevnetParams::new(options.validators)
-        };
-        let spec = Arc::new(ChainSpec::new(&params)?);
-        let proposer = Proposer::new(spec, BlobFactory::new(params.seed), Arc::clone(&kzg));
-        let ceiling = match options.blobs {
-            0 => None,
-            _ => measure(&kzg, &proposer)?,
-        };
-        Ok(Self { kzg, params, proposer, ceiling })
-    }
-}
-
-fn measure(kzg: &Arc<Kzg>, proposer: &Proposer) -> Result<Option<Ceiling>, DevnetError> {
-    let built = proposer.build(&Tip::genesis(proposer.spec()), 0, MIN_BLOB_LIMIT)?;
-    let value = &built.proposal.value;
-    let sample: Result<Vec<_>, _> = (0_u64..)
-        .zip(built.proposal.blobs)
-        .map(|(index, blob)| Matched::blob(blob.into_inner(), value, index))
-        .collect();
-    Ok(ceiling::measure(kzg, &sample.map_err(ProposeError::from)?))
-}
-
 /// A running devnet.
 struct Devnet {
     options: DevnetOptions,
@@ -138,6 +70,7 @@ struct Devnet {
     late: Option<Member>,
     consensus: JoinHandle<Result<Tip, ConsensusError>>,
     progress: watch::Receiver<Progress>,
+    latencies: Vec<Watch>,
     ceiling: Option<Ceiling>,
     facts: Facts,
     display: Display,
@@ -174,23 +107,13 @@ impl Devnet {
         setup: Setup,
         stop: CancellationToken,
     ) -> Result<Self, DevnetError> {
-        let Setup { kzg, params, proposer, ceiling } = setup;
-        let chain = Chain::new(proposer.spec().genesis().clone());
+        let chain = Chain::new(setup.proposer.spec().genesis().clone());
         let mut facts = facts(root.path(), &chain)?;
         println!("devnet in {}, genesis {}", root.path().display(), facts.genesis.display());
-        let network = Network::new(root.path(), chain, kzg, stop.clone());
-        let mut validators: Vec<Member> = Vec::with_capacity(options.validators);
-        let mut ports = Vec::with_capacity(options.validators);
-        for (index, key) in params.keys().into_iter().enumerate() {
-            let (source, commands) = source::channel();
-            let name = format!("validator-{index}");
-            let peers = validators.iter().filter_map(|member| member.handle.addresses().into_iter().next()).collect();
-            let member = start(&network, &name, peers, Source::Local(commands)).await?;
-            facts.add(&member)?;
-            validators.push(member);
-            ports.push(ValidatorPort { key, source });
-        }
-        let follower = start(&network, "follower", addresses(&validators), Source::Follow).await?;
+        let network = Network::new(root.path(), chain, Arc::clone(&setup.kzg), stop.clone());
+        let (validators, ports) = start_validators(&network, &options, &setup, &mut facts).await?;
+        let engine = options.engine(options.validators);
+        let follower = start(&network, "follower", addresses(&validators), Source::Follow, engine).await?;
         facts.add(&follower)?;
         let (sender, progress) = watch::channel(Progress::default());
         let config = consensus::Config {
@@ -199,11 +122,26 @@ impl Devnet {
             blobs: BlobCounts::Fixed(options.blobs),
             ..consensus::Config::default()
         };
-        let tip = Tip::genesis(proposer.spec());
-        let consensus = tokio::spawn(consensus::run(proposer, ports, tip, config, sender, stop.clone()));
-        let display = Display::new(options.heights.get());
+        let tip = Tip::genesis(setup.proposer.spec());
+        let producer = setup.producer(builders(&options, &validators)?)?;
+        let latencies = latencies(&options, &validators, &progress);
+        let consensus = tokio::spawn(consensus::run(producer, ports, tip, config, sender, stop.clone()));
+        let (display, ceiling) = (Display::new(options.heights.get()), setup.ceiling);
         let late = None;
-        Ok(Self { options, network, validators, follower, late, consensus, progress, ceiling, facts, display, stop })
+        Ok(Self {
+            options,
+            network,
+            validators,
+            follower,
+            late,
+            consensus,
+            progress,
+            latencies,
+            ceiling,
+            facts,
+            display,
+            stop,
+        })
     }
 
     /// Watches until all nodes have everything, or something is wrong.
@@ -215,7 +153,7 @@ impl Devnet {
             self.check_alive().await?;
             let decided = self.progress.borrow().decided_height;
             if self.late.is_none() && decided >= self.options.late_from() {
-                let late = start(&self.network, "late", addresses(&self.validators), Source::Follow).await?;
+                let late = self.start_late().await?;
                 self.facts.add(&late)?;
                 catch_up.begin(decided);
                 self.late = Some(late);
@@ -224,19 +162,30 @@ impl Devnet {
                 catch_up.look(late, decided);
             }
             self.display.show(&self.rows(), Instant::now());
-            let all_there =
-                self.late.as_ref().is_some_and(|late| late.imported().min(self.follower.imported()) >= heights);
+            let all_there = self.late.is_some() && self.watched().all(|member| member.imported() >= heights);
             if decided >= heights && all_there {
                 self.display.finish(&self.rows());
                 return self.summary(catch_up).await;
             }
-            let slowest = self.late.iter().chain([&self.follower]).min_by_key(|member| member.imported());
+            let slowest = self.watched().min_by_key(|member| member.imported());
             patience.look(slowest.unwrap_or(&self.follower), decided, heights)?;
             tokio::select! {
                 () = self.stop.cancelled() => return Err(DevnetError::Interrupted),
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
+    }
+
+    /// The nodes that have to come to the end: those that follow, and those whose clients are the slower ones.
+    fn watched(&self) -> impl Iterator<Item = &Member> {
+        let with_clients =
+            self.validators.iter().enumerate().filter(|(index, _)| self.options.engine(*index).is_some());
+        with_clients.map(|(_, member)| member).chain(&self.late).chain([&self.follower])
+    }
+
+    async fn start_late(&self) -> Result<Member, DevnetError> {
+        let engine = self.options.engine(self.options.validators.saturating_add(1));
+        start(&self.network, "late", addresses(&self.validators), Source::Follow, engine).await
     }
 
     async fn check_alive(&mut self) -> Result<(), DevnetError> {
@@ -270,7 +219,7 @@ impl Devnet {
         [decided].into_iter().chain(nodes).collect()
     }
 
-    async fn summary(&self, catch_up: CatchUp) -> Result<Summary, DevnetError> {
+    async fn summary(&mut self, catch_up: CatchUp) -> Result<Summary, DevnetError> {
         let Some(late) = &self.late else { return Err(DevnetError::Interrupted) };
         let (a, b) = (late.handle.store.clone(), self.follower.handle.store.clone());
         let heights = self.options.heights.get();
@@ -284,6 +233,7 @@ impl Devnet {
             }
         };
         let progress = *self.progress.borrow();
+        let latencies = join_all(self.latencies.drain(..).map(Watch::finish)).await;
         Ok(Summary {
             heights,
             blobs: progress.blobs,
@@ -294,6 +244,7 @@ impl Devnet {
             caught_up_blobs: catch_up.blobs,
             catch_up: catch_up.took,
             ceiling: self.ceiling,
+            latencies,
             agree,
         })
     }
@@ -316,7 +267,7 @@ impl Devnet {
         let members = self.late.into_iter().chain([self.follower]).chain(self.validators);
         let mut first = Ok(());
         for (name, stopped) in
-            futures::future::join_all(members.map(|member| async { (member.name.clone(), member.stop().await) })).await
+            join_all(members.map(|member| async { (member.name.clone(), member.stop().await) })).await
         {
             if let Err(failure) = stopped
                 && first.is_ok()
@@ -344,9 +295,47 @@ async fn start(
     name: &str,
     peers: Vec<libp2p::Multiaddr>,
     source: Source,
+    engine: Option<&EngineEndpoint>,
 ) -> Result<Member, DevnetError> {
-    let started = network.start(name, peers, source).await;
+    let started = network.start(name, peers, source, engine).await;
     started.map_err(|source| DevnetError::Member { name: name.to_owned(), source: Box::new(source) })
+}
+
+/// The clients that build, with how far their nodes are: those of the validators.
+fn builders(options: &DevnetOptions, validators: &[Member]) -> Result<Vec<Builder>, ClientsError> {
+    let with_clients = validators.iter().enumerate().filter_map(|(index, one)| Some((options.engine(index)?, one)));
+    with_clients
+        .map(|(engine, member)| Ok(Builder { client: engine.api()?, watermarks: member.handle.feed.subscribe() }))
+        .collect()
+}
+
+/// Measures the validators that import into clients.
+fn latencies(options: &DevnetOptions, validators: &[Member], progress: &watch::Receiver<Progress>) -> Vec<Watch> {
+    let with_clients = validators.iter().enumerate().filter(|(index, _)| options.engine(*index).is_some());
+    with_clients
+        .map(|(_, member)| Watch::start(member.name.clone(), progress.clone(), member.handle.feed.subscribe()))
+        .collect()
+}
+
+/// The validators' nodes, each of which dials those before it, and consensus' way to them.
+async fn start_validators(
+    network: &Network,
+    options: &DevnetOptions,
+    setup: &Setup,
+    facts: &mut Facts,
+) -> Result<(Vec<Member>, Vec<ValidatorPort>), DevnetError> {
+    let mut validators: Vec<Member> = Vec::with_capacity(options.validators);
+    let mut ports = Vec::with_capacity(options.validators);
+    for (index, key) in setup.params.keys().into_iter().enumerate() {
+        let (source, commands) = source::channel();
+        let name = format!("validator-{index}");
+        let (peers, engine) = (addresses(&validators), options.engine(index));
+        let member = start(network, &name, peers, Source::Local(commands), engine).await?;
+        facts.add(&member)?;
+        validators.push(member);
+        ports.push(ValidatorPort { key, source });
+    }
+    Ok((validators, ports))
 }
 
 /// One address of each.

@@ -35,6 +35,8 @@ pub struct DevnetParams {
     pub blob_retention_heights: u64,
     /// When the execution chain goes from Cancun to Prague, in seconds; `u64::MAX` for never.
     pub prague_time: u64,
+    /// Block 0 where execution clients build the blocks; `None` where [`BlockBuilder`] does.
+    pub execution_genesis: Option<ParentBlock>,
 }
 
 impl DevnetParams {
@@ -50,6 +52,7 @@ impl DevnetParams {
             max_blobs_per_block: 1024,
             blob_retention_heights: 1 << 20,
             prague_time: u64::MAX,
+            execution_genesis: None,
         }
     }
 
@@ -233,7 +236,10 @@ fn execution_chain(params: &DevnetParams) -> Result<(BlockBuilder, ParentBlock),
         ..BlobSchedule::flat(params.max_blobs_per_block)
     };
     let builder = BlockBuilder::new(params.chain_id, forks, blobs, Account::development()?);
-    let genesis = builder.genesis(params.genesis_time)?;
+    let genesis = match params.execution_genesis {
+        Some(genesis) => genesis,
+        None => builder.genesis(params.genesis_time)?,
+    };
     Ok((builder, genesis))
 }
 

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::ceiling::Ceiling;
+use super::{ceiling::Ceiling, latency::Latencies};
 
 /// Bytes in a MiB.
 const MIB: f64 = 1024.0 * 1024.0;
@@ -28,6 +28,8 @@ pub struct Summary {
     pub catch_up: Duration,
     /// What the machine can verify at best; `None` in a run without blobs.
     pub ceiling: Option<Ceiling>,
+    /// Times from decision to import into a client, by the name of the validator that has one.
+    pub latencies: Vec<(String, Latencies)>,
     /// Whether both stores hold the same, byte by byte.
     pub agree: bool,
 }
@@ -98,6 +100,7 @@ impl Summary {
             rows.push(("KZG ceiling", text));
             rows.push(("rate over ceiling", format!("{ratio:.2}")));
         }
+        rows.extend(self.latencies.iter().map(|(_, latencies)| ("decision to VALID", latencies.to_string())));
         for (name, node) in [("late node", &self.late), ("follower", &self.follower)] {
             rows.push((name, node.to_string()));
         }

@@ -14,16 +14,18 @@ mod seat;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::future::join_all;
 use lapis_protocol_spec::{BYTES_PER_BLOB, Bytes32, CommitSignature, DecidedValue, Height, Verified};
 use tokio::{
     sync::watch,
-    task::{JoinHandle, spawn_blocking},
     time::{Interval, MissedTickBehavior, interval},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{debug, warn};
 
 use self::seat::{Seat, SeatFault};
@@ -32,8 +34,9 @@ pub use self::{
     faults::{BlobCounts, Faults, LosingRounds, Outage},
 };
 use super::{
+    clients::Producer,
     keys::ValidatorKey,
-    proposal::{BuiltProposal, ProposeError, Proposer, Tip},
+    proposal::{BuiltProposal, ProposeError, Tip},
     spec::ChainSpec,
     vote::{certificate, is_quorum},
 };
@@ -83,6 +86,8 @@ pub struct Progress {
     pub decided_height: Height,
     /// Id of its value.
     pub decided_value_id: Bytes32,
+    /// When its certificate was complete, before any node heard of it.
+    pub decided_at: Option<Instant>,
     /// Blobs of the decided heights.
     pub blobs: u64,
     /// Bytes of payloads and blobs of the decided heights.
@@ -101,15 +106,16 @@ pub struct Progress {
 /// # Errors
 /// Every [`ConsensusError`].
 pub async fn run(
-    proposer: Proposer,
+    producer: impl Into<Producer>,
     ports: Vec<ValidatorPort>,
     tip: Tip,
     config: Config,
     progress: watch::Sender<Progress>,
     cancel: CancellationToken,
 ) -> Result<Tip, ConsensusError> {
-    let seats = seats(proposer.spec(), ports, config.time_limit)?;
-    let mut engine = Engine { proposer, seats, tip, config, next: None, progress, cancel };
+    let producer = producer.into();
+    let seats = seats(producer.proposer().spec(), ports, config.time_limit)?;
+    let mut engine = Engine { producer, seats, tip, config, next: None, progress, cancel };
     match engine.run().await {
         // Nodes that shut down close their ends.
         Err(ConsensusError::NoQuorum { .. } | ConsensusError::NotStored { .. }) if engine.cancel.is_cancelled() => {
@@ -132,15 +138,15 @@ fn seats(spec: &ChainSpec, ports: Vec<ValidatorPort>, time_limit: Duration) -> R
     Ok(seats)
 }
 
-/// A proposal that is being built on a blocking thread.
+/// A proposal that is being built. The client that builds it is not waited for once nobody wants it any more.
 struct Building {
     tip: Tip,
     round: u64,
-    task: JoinHandle<Result<BuiltProposal, ProposeError>>,
+    task: AbortOnDropHandle<Result<BuiltProposal, ProposeError>>,
 }
 
 struct Engine {
-    proposer: Proposer,
+    producer: Producer,
     seats: Vec<Seat>,
     tip: Tip,
     config: Config,
@@ -219,16 +225,17 @@ impl Engine {
             return Ok(false);
         }
         let decided = self.certify(proposal, signatures)?;
+        let decided_at = Instant::now();
         self.announce(&decided).await?;
         self.tip = built.next;
-        self.report(proposal);
+        self.report(proposal, decided_at);
         Ok(true)
     }
 
     /// The proposer's node stores its own data first. `None` if it does not; the inner option is its vote.
     async fn propose(&mut self, proposal: &Proposal) -> Option<Option<CommitSignature>> {
         let height = proposal.value.value().height;
-        let spec = Arc::clone(self.proposer.spec());
+        let spec = Arc::clone(self.spec());
         let tip = self.tip;
         let leader = spec.proposer(height, proposal.round);
         let seat = self.seats.iter_mut().find(|seat| seat.index == leader)?;
@@ -239,7 +246,7 @@ impl Engine {
     /// The other nodes store the proposal, all at once; returns the votes of those that did.
     async fn publish(&mut self, proposal: &Proposal) -> Vec<CommitSignature> {
         let height = proposal.value.value().height;
-        let (spec, tip) = (Arc::clone(self.proposer.spec()), self.tip);
+        let (spec, tip) = (Arc::clone(self.spec()), self.tip);
         let leader = spec.proposer(height, proposal.round);
         let others = online(&mut self.seats, &self.config.faults, height).filter(|seat| seat.index != leader);
         let votes = join_all(others.map(async |seat| {
@@ -290,13 +297,14 @@ impl Engine {
         }
     }
 
-    fn report(&self, proposal: &Proposal) {
+    fn report(&self, proposal: &Proposal, decided_at: Instant) {
         let (value, id) = (proposal.value.value(), proposal.value.id());
         let blobs = value.blob_count() as u64;
         debug!(height = value.height, round = proposal.round, blobs, %id, "decided");
         self.progress.send_modify(|progress| {
             progress.decided_height = value.height;
             progress.decided_value_id = *id;
+            progress.decided_at = Some(decided_at);
             progress.blobs += blobs;
             progress.bytes += value.payload_size + blobs * BYTES_PER_BLOB as u64;
         });
@@ -314,8 +322,9 @@ impl Engine {
     }
 
     fn build(&self, tip: Tip, round: u64) -> Building {
-        let (proposer, blobs) = (self.proposer.clone(), self.config.blobs.at(tip.next_height()));
-        Building { tip, round, task: spawn_blocking(move || proposer.build(&tip, round, blobs)) }
+        let (producer, blobs) = (self.producer.clone(), self.config.blobs.at(tip.next_height()));
+        let task = tokio::spawn(async move { producer.propose(tip, round, blobs).await });
+        Building { tip, round, task: AbortOnDropHandle::new(task) }
     }
 
     /// The proposal for `round` on the tip, prepared or built now. Cancel safe.
@@ -359,7 +368,7 @@ impl Engine {
     }
 
     fn spec(&self) -> &Arc<ChainSpec> {
-        self.proposer.spec()
+        self.producer.proposer().spec()
     }
 }
 

@@ -18,6 +18,7 @@ mod account;
 mod gas;
 #[cfg(test)]
 mod tests;
+mod transactions;
 
 use alloy_consensus::{
     Block, BlockBody, EthereumTxEnvelope, Header, Receipt, ReceiptEnvelope, TxEip4844,
@@ -34,16 +35,13 @@ use alloy_primitives::{Address, B256, Bytes, Log};
 use alloy_rpc_types_engine::ExecutionPayloadV3;
 use ssz::Encode;
 
+use self::transactions::TRANSFER_GAS;
 pub use self::{
     account::Account,
     gas::{BlobSchedule, DEFAULT_BLOBS_PER_TRANSACTION},
+    transactions::{BlobSender, Fees, SentBlob, with_sidecar},
 };
 use super::fork::{Fork, ForkSchedule, UnsupportedFork};
-
-/// Gas of a transfer without data (yellow paper, `G_transaction`).
-const TRANSFER_GAS: u64 = 21_000;
-/// Tip per gas in wei.
-const PRIORITY_FEE: u128 = 1_000_000_000;
 
 /// What a block needs to know of its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +88,9 @@ pub struct BlockAttributes<'a> {
 pub struct BuiltBlock {
     /// SSZ `ExecutionPayloadV3`.
     pub payload: Vec<u8>,
-    /// EIP-7685 hash of its execution requests, of which there are none.
+    /// EIP-7685 requests, the type byte first in each; blocks of [`BlockBuilder`] have none.
+    pub execution_requests: Vec<bytes::Bytes>,
+    /// EIP-7685 hash of these.
     pub requests_hash: B256,
     /// Hash, number and the rest of what the next block needs.
     pub as_parent: ParentBlock,
@@ -146,14 +146,14 @@ pub struct BlockBuilder {
     chain_id: u64,
     forks: ForkSchedule,
     blobs: BlobSchedule,
-    account: Account,
+    sender: BlobSender,
 }
 
 impl BlockBuilder {
     /// A builder for the chain with EIP-155 id `chain_id`.
     #[must_use]
     pub fn new(chain_id: u64, forks: ForkSchedule, blobs: BlobSchedule, account: Account) -> Self {
-        Self { chain_id, forks, blobs, account }
+        Self { chain_id, forks, blobs, sender: BlobSender::new(chain_id, blobs.per_transaction, account) }
     }
 
     /// The execution chain's block 0. Its hash is what a genesis names as `execution_block_hash`.
@@ -186,10 +186,11 @@ impl BlockBuilder {
         let base_fee = gas::next_base_fee(parent);
         let excess_blob_gas = self.blobs.next_excess_blob_gas(parent);
         let fees = Fees {
-            base_fee,
+            base_fee: u128::from(base_fee),
             blob_base_fee: self.blobs.blob_base_fee(excess_blob_gas).ok_or(BuildError::BlobFee { excess_blob_gas })?,
         };
-        let transactions = self.transactions(parent.next_nonce, attributes.versioned_hashes, fees)?;
+        let signed = self.sender.transactions(parent.next_nonce, attributes.versioned_hashes, fees)?;
+        let transactions = signed.ok_or(BuildError::Exhausted)?;
         let count = transactions.len() as u64;
         let gas_used = count.saturating_mul(TRANSFER_GAS);
         if gas_used > parent.gas_limit {
@@ -226,46 +227,6 @@ impl BlockBuilder {
             Fork::Prague => Some(EMPTY_REQUESTS_HASH),
         })
     }
-
-    /// One transaction for every `per_transaction` hashes, with ascending nonces.
-    fn transactions(
-        &self,
-        first_nonce: u64,
-        versioned_hashes: &[B256],
-        fees: Fees,
-    ) -> Result<Vec<EthereumTxEnvelope<TxEip4844>>, BuildError> {
-        let per_transaction = usize::try_from(self.blobs.per_transaction.get()).unwrap_or(usize::MAX);
-        let mut nonce = Some(first_nonce);
-        let mut transactions = Vec::with_capacity(versioned_hashes.len().div_ceil(per_transaction));
-        for hashes in versioned_hashes.chunks(per_transaction) {
-            let this_nonce = nonce.ok_or(BuildError::Exhausted)?;
-            transactions.push(self.account.sign(self.transaction(this_nonce, hashes, fees))?);
-            nonce = this_nonce.checked_add(1);
-        }
-        Ok(transactions)
-    }
-
-    /// A transfer of nothing from the account to itself that brings blobs along.
-    fn transaction(&self, nonce: u64, versioned_hashes: &[B256], fees: Fees) -> TxEip4844 {
-        TxEip4844 {
-            chain_id: self.chain_id,
-            nonce,
-            gas_limit: TRANSFER_GAS,
-            max_fee_per_gas: u128::from(fees.base_fee).saturating_add(PRIORITY_FEE),
-            max_priority_fee_per_gas: PRIORITY_FEE,
-            to: self.account.address(),
-            blob_versioned_hashes: versioned_hashes.to_vec(),
-            max_fee_per_blob_gas: fees.blob_base_fee,
-            ..TxEip4844::default()
-        }
-    }
-}
-
-/// What a block charges, in wei.
-#[derive(Clone, Copy, Debug)]
-struct Fees {
-    base_fee: u64,
-    blob_base_fee: u128,
 }
 
 impl ParentBlock {
@@ -318,5 +279,10 @@ fn seal(header: Header, transactions: Vec<EthereumTxEnvelope<TxEip4844>>, next_n
     let as_parent = ParentBlock::of(&header, next_nonce);
     let body = BlockBody { transactions, ommers: Vec::new(), withdrawals: Some(Withdrawals::default()) };
     let payload = ExecutionPayloadV3::from_block_unchecked(as_parent.hash, &Block { header, body });
-    BuiltBlock { payload: payload.as_ssz_bytes(), requests_hash: EMPTY_REQUESTS_HASH, as_parent }
+    BuiltBlock {
+        payload: payload.as_ssz_bytes(),
+        execution_requests: Vec::new(),
+        requests_hash: EMPTY_REQUESTS_HASH,
+        as_parent,
+    }
 }

@@ -7,6 +7,7 @@ use alloy_rpc_types_engine::{ExecutionPayloadV3, ForkchoiceState, PayloadAttribu
 use bytes::Bytes;
 use lapis_protocol_spec::{BYTES_PER_BLOB, Blob, Bytes48, MAX_EXECUTION_REQUESTS, MAX_PAYLOAD_BYTES};
 use reqwest::Url;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value as Json;
 
 use super::{
@@ -208,10 +209,11 @@ impl EngineApi {
             method,
             reason: "there are not as many blobs, commitments and proofs".to_owned(),
         };
+        let requests = built.execution_requests.unwrap_or_default();
         Ok(BuiltPayload {
             payload: built.execution_payload,
             blobs: built.blobs_bundle.into_blobs().ok_or_else(unlike)?,
-            execution_requests: built.execution_requests.into_iter().map(|request| request.0).collect(),
+            execution_requests: requests.into_iter().map(|request| request.0).collect(),
         })
     }
 
@@ -249,6 +251,16 @@ impl EngineApi {
         let call = self.rpc.call("eth_getBlockByHash", &(block_hash, false), self.quick(SMALL_ANSWER))?;
         let block: Option<BlockSummary> = self.observer.observe(call.method, self.rpc.send_nullable(&call)).await?;
         Ok(block.is_some_and(|block| block.hash == block_hash))
+    }
+
+    /// A call with a short answer that needs no block to be executed.
+    pub(super) async fn ask<T: DeserializeOwned + Send + 'static>(
+        &self,
+        method: &'static str,
+        params: &impl Serialize,
+    ) -> Result<T, EngineApiError> {
+        let call = self.rpc.call(method, params, self.quick(SMALL_ANSWER))?;
+        self.observer.observe(call.method, self.rpc.send(&call)).await
     }
 
     fn quick(&self, bytes: usize) -> Limits {

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`client`] | the methods, for import ([`ClientEngine`]) and for producers |
 //! | `engine` | a client as an engine |
+//! | `producing` | what producers ask besides the Engine API's methods |
 //! | `rpc` | one call: credentials, limits of time and bytes, one retry |
 //! | [`jwt`] | the secret and its tokens |
 //! | `wire` | results that clients write differently |
@@ -31,6 +32,7 @@ pub mod client;
 mod engine;
 pub mod error;
 pub mod jwt;
+mod producing;
 mod rpc;
 #[cfg(test)]
 mod tests;
@@ -45,4 +47,5 @@ pub use self::{
     engine::ClientEngine,
     error::{EngineApiError, RpcCode, RpcError},
     jwt::{JwtSecret, JwtSecretError},
+    producing::GenesisBlock,
 };

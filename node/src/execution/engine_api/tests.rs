@@ -105,6 +105,16 @@ async fn a_built_block_comes_with_its_blobs_and_its_requests() {
 }
 
 #[tokio::test]
+async fn before_prague_null_is_as_good_as_no_requests() {
+    let case = Case::first(Fork::Cancun, 1);
+    let mut answer = built(&ExecutionPayloadV3::from_ssz_bytes(&case.built.payload).unwrap(), 1);
+    answer["executionRequests"] = Json::Null;
+    let server = Server::with(answer, 1).await;
+    let found = server.api.built_payload(PayloadId::default(), Fork::Cancun).await.unwrap();
+    assert_eq!((found.payload_ssz(), found.execution_requests), (case.built.payload, Vec::new()));
+}
+
+#[tokio::test]
 async fn bundles_that_do_not_match_and_blobs_of_another_length_are_no_answer() {
     let case = Case::first(Fork::Cancun, 2);
     let payload = ExecutionPayloadV3::from_ssz_bytes(&case.built.payload).unwrap();

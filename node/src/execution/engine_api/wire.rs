@@ -51,8 +51,9 @@ pub(super) struct BlockSummary {
 pub(super) struct BuiltV4 {
     pub(super) execution_payload: ExecutionPayloadV3,
     pub(super) blobs_bundle: Bundle,
+    /// Before Prague some clients leave it out, and others say null.
     #[serde(default)]
-    pub(super) execution_requests: Vec<Bytes>,
+    pub(super) execution_requests: Option<Vec<Bytes>>,
 }
 
 /// `BlobsBundleV1`.
