@@ -39,6 +39,11 @@ impl TestChain {
     pub fn new(params: &DevnetParams, counts: impl IntoIterator<Item = u64>) -> Self {
         let mut maker = ChainMaker::new(params, kzg()).unwrap();
         let blocks: Vec<Block> = counts.into_iter().map(|count| maker.next(count).unwrap()).collect();
+        Self::of(maker, blocks)
+    }
+
+    /// A chain of these blocks, which `maker` has made from height 1 on.
+    pub fn of(maker: ChainMaker, blocks: Vec<Block>) -> Self {
         let sidecars = blocks.iter().flat_map(|block| &block.blobs);
         let places = sidecars.map(|blob| (blob.versioned_hash(), (blob.height, blob.index))).collect();
         Self { maker, blocks, places }

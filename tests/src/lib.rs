@@ -22,6 +22,7 @@ mod chain;
 mod compare;
 mod disk;
 pub mod engine_server;
+pub mod execution;
 mod home;
 pub mod kills;
 mod node;

@@ -28,7 +28,10 @@ const SOURCES: [&str; 4] = ["node", "p2p", "protocol-spec", "storage"];
 /// Lines of the log that wait for the test.
 const LINES: usize = 1024;
 
-static PATH: LazyLock<PathBuf> = LazyLock::new(locate);
+/// The variable that names the program; if it is not there, the program of the same build is tested.
+const NAMED: &str = "LAPIS_INTEROP_BINARY";
+
+static PATH: LazyLock<PathBuf> = LazyLock::new(|| std::env::var_os(NAMED).map_or_else(locate, PathBuf::from));
 
 /// The directory of a node that runs as a process, or does not run.
 #[derive(Debug)]
@@ -128,6 +131,11 @@ impl Process {
         said.unwrap_or_else(|| panic!("the process ended without {message:?}: {seen:#?}"))
     }
 
+    /// What it answers to `GET /status`; `None` if it does not answer.
+    pub async fn status(&self) -> Option<NodeStatus> {
+        status(self.http.expect("the process has started")).await
+    }
+
     /// What it answers to `GET /status`, asked again and again until it is killed; `None` before the first answer.
     pub fn statuses(&self) -> watch::Receiver<Option<NodeStatus>> {
         let (sender, receiver) = watch::channel(None);
@@ -177,13 +185,20 @@ async fn status(http: SocketAddr) -> Option<NodeStatus> {
 }
 
 fn command(words: &[&str], dir: &Path) -> Command {
+    let mut command = bare_command();
+    command.args(words).arg("--dir").arg(dir).stdout(Stdio::null());
+    command
+}
+
+/// The program, with none of the variables that would configure it.
+pub(crate) fn bare_command() -> Command {
     let mut command = Command::new(&*PATH);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("LAPIS_") {
             command.env_remove(name);
         }
     }
-    command.args(words).arg("--dir").arg(dir).stdin(Stdio::null()).stdout(Stdio::null());
+    command.stdin(Stdio::null());
     command
 }
 
