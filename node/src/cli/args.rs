@@ -100,6 +100,9 @@ pub struct DevnetArgs {
     #[arg(long, value_name = "TIME", default_value = "200ms", env = "LAPIS_DEVNET_BLOCK_TIME",
         value_parser = parse_block_time)]
     pub block_time: Duration,
+    /// Change the validators every so many heights: another one of them is left out each time
+    #[arg(long, value_name = "EVERY", env = "LAPIS_DEVNET_VALIDATOR_CHANGE")]
+    pub validator_change: Option<NonZeroU64>,
     /// Keep the nodes running when all is done, until interrupted
     #[arg(long, env = "LAPIS_DEVNET_KEEP_RUNNING")]
     pub keep_running: bool,

@@ -95,6 +95,7 @@ pub(super) fn devnet(args: DevnetArgs) -> Result<(), CliError> {
         blobs: u64::from(args.blobs),
         block_time: args.block_time,
         keep_running: args.keep_running,
+        validator_change: args.validator_change,
         clients,
     };
     telemetry::init(&quiet_log()?)?;

@@ -40,6 +40,7 @@ fn the_documented_commands_parse() {
         "devnet",
         "devnet --dir /tmp/d --validators 1 --heights 2 --blobs 0 --block-time 1s --keep-running",
         "devnet --blobs 4096 --validators 32",
+        "devnet --validator-change 8",
         "bench",
         "bench --json --quick",
         "bench --heights 20 --blobs 1024 --only sync,baselines --only link --dir /tmp/d",

@@ -19,7 +19,7 @@ use super::{
     clients::{Builder, ClientsError, EngineEndpoint},
     consensus::{self, BlobCounts, ConsensusError, Progress, ValidatorPort},
     error::DevnetError,
-    latency::Watch,
+    latency::{Latencies, Watch},
     network::{Member, Network},
     options::DevnetOptions,
     pace::{CatchUp, Patience},
@@ -71,6 +71,8 @@ struct Devnet {
     consensus: JoinHandle<Result<Tip, ConsensusError>>,
     progress: watch::Receiver<Progress>,
     latencies: Vec<Watch>,
+    /// How long the follower takes, until it is asked.
+    tip: Option<Watch>,
     ceiling: Option<Ceiling>,
     facts: Facts,
     display: Display,
@@ -122,10 +124,11 @@ impl Devnet {
             blobs: BlobCounts::Fixed(options.blobs),
             ..consensus::Config::default()
         };
-        let tip = Tip::genesis(setup.proposer.spec());
+        let start = Tip::genesis(setup.proposer.spec());
         let producer = setup.producer(builders(&options, &validators)?)?;
         let latencies = latencies(&options, &validators, &progress);
-        let consensus = tokio::spawn(consensus::run(producer, ports, tip, config, sender, stop.clone()));
+        let tip = Watch::start(follower.name.clone(), progress.clone(), follower.handle.feed.subscribe());
+        let consensus = tokio::spawn(consensus::run(producer, ports, start, config, sender, stop.clone()));
         let (display, ceiling) = (Display::new(options.heights.get()), setup.ceiling);
         let late = None;
         Ok(Self {
@@ -137,6 +140,7 @@ impl Devnet {
             consensus,
             progress,
             latencies,
+            tip: Some(tip),
             ceiling,
             facts,
             display,
@@ -234,6 +238,10 @@ impl Devnet {
         };
         let progress = *self.progress.borrow();
         let latencies = join_all(self.latencies.drain(..).map(Watch::finish)).await;
+        let tip = match self.tip.take() {
+            Some(watch) => watch.finish().await.1,
+            None => Latencies::default(),
+        };
         Ok(Summary {
             heights,
             blobs: progress.blobs,
@@ -245,6 +253,7 @@ impl Devnet {
             catch_up: catch_up.took,
             ceiling: self.ceiling,
             latencies,
+            tip,
             agree,
         })
     }

@@ -83,6 +83,7 @@ impl Setup {
             Some(agreed) => agreed.params(options.validators),
             None => params(options),
         };
+        let params = DevnetParams { members_from: options.members_from(), ..params };
         let spec = Arc::new(ChainSpec::new(&params)?);
         let proposer = Proposer::new(spec, BlobFactory::new(params.seed), Arc::clone(&kzg));
         let ceiling = match options.blobs {

@@ -30,6 +30,8 @@ pub struct Summary {
     pub ceiling: Option<Ceiling>,
     /// Times from decision to import into a client, by the name of the validator that has one.
     pub latencies: Vec<(String, Latencies)>,
+    /// Times from decision to import at the follower, who hears of decisions from its peers.
+    pub tip: Latencies,
     /// Whether both stores hold the same, byte by byte.
     pub agree: bool,
 }
@@ -100,6 +102,7 @@ impl Summary {
             rows.push(("KZG ceiling", text));
             rows.push(("rate over ceiling", format!("{ratio:.2}")));
         }
+        rows.push(("follower: decision to import", self.tip.to_string()));
         rows.extend(self.latencies.iter().map(|(_, latencies)| ("decision to VALID", latencies.to_string())));
         for (name, node) in [("late node", &self.late), ("follower", &self.follower)] {
             rows.push((name, node.to_string()));
