@@ -3,7 +3,7 @@
 use std::{convert::Infallible, time::SystemTime};
 
 use lapis_p2p::Handle;
-use lapis_protocol_spec::{DecidedValue, Height, Verified};
+use lapis_protocol_spec::Height;
 use lapis_storage::{Batch, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +11,7 @@ use crate::{
     decide::store_decided,
     feed::WatermarkFeed,
     metrics::Metrics,
-    source::{Proposal, SourceCommand, SourceCommands, SourceError},
+    source::{Decision, Proposal, SourceCommand, SourceCommands, SourceError},
 };
 
 /// Blobs of a proposal that are stored in one transaction: others write in between.
@@ -53,7 +53,7 @@ impl LocalSource {
         // Whoever asked may have stopped waiting; the command is carried out all the same.
         let _ = match command {
             SourceCommand::Propose { proposal, done } => done.send(self.propose(*proposal).await),
-            SourceCommand::Decide { decided, done } => done.send(self.decide(*decided).await),
+            SourceCommand::Decide { decision, done } => done.send(self.decide(*decision).await),
             SourceCommand::DropRound { height, round, done } => done.send(self.drop_round(height, round).await),
         };
     }
@@ -72,9 +72,17 @@ impl LocalSource {
         .await
     }
 
-    async fn decide(&self, decided: Verified<DecidedValue>) -> Result<(), SourceError> {
+    /// The set first: it stands by itself under its root, and without it the value's successor could not be verified.
+    async fn decide(&self, Decision { decided, next_validators }: Decision) -> Result<(), SourceError> {
+        if next_validators.as_ref().is_some_and(|set| set.check_root(&decided.value.next_validators_root).is_err()) {
+            return Err(SourceError::OtherValidators);
+        }
         let announced = decided.clone();
-        let outcome = self.write(move |store| store_decided(store, &[decided])).await?;
+        let stored = self.write(move |store| {
+            next_validators.map_or(Ok(()), |set| store.insert_validator_set(&set))?;
+            store_decided(store, &[decided])
+        });
+        let outcome = stored.await?;
         self.metrics.store.decided(&[announced.value.blob_count()], &outcome);
         self.feed.refresh();
         if let Err(error) = self.network.announce(&announced).await {

@@ -4,7 +4,9 @@
 //! from a consensus engine in the same process, over the channel defined here: each command is acknowledged after the
 //! node's store has committed it, so that an engine never announces what is not yet durable.
 
-use lapis_protocol_spec::{BlobSidecar, DecidedValue, Height, PayloadEnvelope, Verified, matching::IdentifiedValue};
+use lapis_protocol_spec::{
+    BlobSidecar, DecidedValue, Height, PayloadEnvelope, ValidatorSet, Verified, matching::IdentifiedValue,
+};
 use tokio::sync::{mpsc, oneshot};
 
 /// Commands that may wait for the node at a time: consensus decides one height at a time, so this is generous.
@@ -24,6 +26,23 @@ pub struct Proposal {
     pub blobs: Vec<Verified<BlobSidecar>>,
 }
 
+/// A decided value, with what its node cannot know yet.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// The value with its certificate.
+    pub decided: Verified<DecidedValue>,
+    /// The set that signs the next height, with the root that the value names; to be given where it is another one than
+    /// signed this height. Others learn it from this node.
+    pub next_validators: Option<ValidatorSet>,
+}
+
+impl From<Verified<DecidedValue>> for Decision {
+    /// A decision after which the same validators sign.
+    fn from(decided: Verified<DecidedValue>) -> Self {
+        Self { decided, next_validators: None }
+    }
+}
+
 /// What a local consensus engine asks of its node.
 #[derive(Debug)]
 pub enum SourceCommand {
@@ -36,8 +55,8 @@ pub enum SourceCommand {
     },
     /// A value is decided: promote its data, drop the losing rounds, announce it.
     Decide {
-        /// The value with its certificate.
-        decided: Box<Verified<DecidedValue>>,
+        /// The value with its certificate, and the validators after it.
+        decision: Box<Decision>,
         /// Completed after the commit.
         done: oneshot::Sender<Result<(), SourceError>>,
     },
@@ -58,6 +77,9 @@ pub enum SourceError {
     /// The node is shutting down.
     #[error("the node is shutting down")]
     Closed,
+    /// The set that comes with a decision is not the one that the value names.
+    #[error("the validator set is not the one that the decided value names")]
+    OtherValidators,
     /// The store refused or failed; its own words.
     #[error("the store failed: {0}")]
     Store(String),
@@ -89,8 +111,8 @@ impl SourceHandle {
     ///
     /// # Errors
     /// [`SourceError`].
-    pub async fn decide(&self, decided: Verified<DecidedValue>) -> Result<(), SourceError> {
-        self.call(|done| SourceCommand::Decide { decided: Box::new(decided), done }).await
+    pub async fn decide(&self, decision: Decision) -> Result<(), SourceError> {
+        self.call(|done| SourceCommand::Decide { decision: Box::new(decision), done }).await
     }
 
     /// Forgets a losing round; returns when it is durable.

@@ -35,7 +35,11 @@ pub struct Validators {
 impl Validators {
     /// Starts the nodes and connects each with all others.
     pub async fn start(blobs: BlobCounts) -> Self {
-        let chain = Arc::new(TestChain::of_four([]));
+        Self::of(Arc::new(TestChain::of_four([])), blobs).await
+    }
+
+    /// The same for the validators of `chain`, which has no blocks yet.
+    pub async fn of(chain: Arc<TestChain>, blobs: BlobCounts) -> Self {
         let tip = *chain.maker().tip();
         let count = chain.spec().validators().len();
         let mut validators = Self { chain, tip, blobs, members: Vec::new() };

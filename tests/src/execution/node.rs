@@ -44,7 +44,7 @@ impl Live {
             let Block { decided, value, payload, blobs } = block.clone();
             let round = decided.certificate.round;
             self.source.propose(Proposal { round, value, payload, blobs }).await.unwrap();
-            self.source.decide(decided).await.unwrap();
+            self.source.decide(decided.into()).await.unwrap();
         }
     }
 

@@ -28,7 +28,7 @@ async fn a_new_height_reaches_a_node_over_two_hops() {
         blobs: block.blobs.clone(),
     };
     handle.propose(proposal).await.unwrap();
-    handle.decide(block.decided.clone()).await.unwrap();
+    handle.decide(block.decided.clone().into()).await.unwrap();
     for node in [&first, &second, &third] {
         node.imported(last).await;
         assert_holds(node.store(), chain.blocks());

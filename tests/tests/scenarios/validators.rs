@@ -1,7 +1,12 @@
 //! Validators that stop, or are cut off, while the others go on or cannot.
 
-use lapis_node::devnet::consensus::{BlobCounts, ConsensusError, Faults, LosingRounds};
-use lapis_tests::Validators;
+use std::{collections::BTreeSet, sync::Arc};
+
+use lapis_node::devnet::{
+    consensus::{BlobCounts, ConsensusError, Faults, LosingRounds},
+    spec::DevnetParams,
+};
+use lapis_tests::{Home, Setup, TestChain, Validators};
 
 const ALL: [usize; 4] = [0, 1, 2, 3];
 
@@ -82,5 +87,27 @@ async fn rounds_that_fail_leave_nothing_behind_at_any_node_nor_at_the_proposer()
             assert_eq!((tallies.values_undecided.count, tallies.undecided_bytes()), (0, 0), "validator {index}");
         }
     }
+    validators.stop_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn validators_that_change_hand_their_sets_over_to_their_nodes_and_these_to_everybody() {
+    let members_from = [(3, BTreeSet::from([1, 2, 3])), (5, BTreeSet::from([0, 2, 3])), (7, BTreeSet::from(ALL))];
+    let params = DevnetParams { members_from: members_from.into(), ..DevnetParams::new(4) };
+    let chain = Arc::new(TestChain::new(&params, []));
+    let mut validators = Validators::of(Arc::clone(&chain), blobs()).await;
+    let address = validators.node(0).address();
+    let follower = Home::new(&chain).start(Setup::peers([address])).await;
+    validators.decide(&ALL, 4).await.unwrap();
+    follower.imported(4).await;
+    // One that was away while the set changed learns it from the others.
+    validators.cut_off(1).await;
+    validators.decide(&[0, 2, 3], 6).await.unwrap();
+    validators.heal(1).await;
+    validators.agree(6).await;
+    validators.decide(&ALL, 8).await.unwrap();
+    validators.agree(8).await;
+    follower.imported(8).await;
+    follower.stop().await;
     validators.stop_all().await;
 }

@@ -40,7 +40,7 @@ use super::{
     spec::ChainSpec,
     vote::{certificate, is_quorum},
 };
-use crate::source::{Proposal, SourceHandle};
+use crate::source::{Decision, Proposal, SourceHandle};
 
 /// A validator and its node.
 #[derive(Debug)]
@@ -226,7 +226,7 @@ impl Engine {
         }
         let decided = self.certify(proposal, signatures)?;
         let decided_at = Instant::now();
-        self.announce(&decided).await?;
+        self.announce(decided).await?;
         self.tip = built.next;
         self.report(proposal, decided_at);
         Ok(true)
@@ -272,11 +272,14 @@ impl Engine {
     }
 
     /// Hands the decision to every node that is there; one at least must store it.
-    async fn announce(&mut self, decided: &Verified<DecidedValue>) -> Result<(), ConsensusError> {
+    async fn announce(&mut self, decided: Verified<DecidedValue>) -> Result<(), ConsensusError> {
         let height = decided.height();
+        let changes = decided.value.validators_root != decided.value.next_validators_root;
+        let next_validators = changes.then(|| self.spec().validator_set(height.saturating_add(1)).clone());
+        let decision = Decision { decided, next_validators };
         let nodes = online(&mut self.seats, &self.config.faults, height);
         let stored = join_all(nodes.map(async |seat| {
-            let stored = seat.decide(decided).await;
+            let stored = seat.decide(&decision).await;
             stored.map_err(|fault| missed(seat.index, height, &fault)).is_ok()
         }));
         if stored.await.contains(&true) { Ok(()) } else { Err(ConsensusError::NotStored { height }) }

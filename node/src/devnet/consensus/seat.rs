@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lapis_protocol_spec::{CommitSignature, DecidedValue, Height, Verified};
+use lapis_protocol_spec::{CommitSignature, Height};
 use tokio::time::timeout;
 
 use super::ValidatorPort;
@@ -12,7 +12,7 @@ use crate::{
         spec::ChainSpec,
         vote::{VoteFault, Voter},
     },
-    source::{Proposal, SourceError, SourceHandle},
+    source::{Decision, Proposal, SourceError, SourceHandle},
 };
 
 /// Why a validator did not do its part.
@@ -77,8 +77,8 @@ impl Seat {
         Ok(Some(self.voter.precommit(spec, tip, proposal)?))
     }
 
-    pub(super) async fn decide(&mut self, decided: &Verified<DecidedValue>) -> Result<(), SeatFault> {
-        let answer = timeout(self.time_limit, self.source.decide(decided.clone())).await;
+    pub(super) async fn decide(&mut self, decision: &Decision) -> Result<(), SeatFault> {
+        let answer = timeout(self.time_limit, self.source.decide(decision.clone())).await;
         self.answered(answer)
     }
 

@@ -163,12 +163,13 @@ impl Node {
                 self.note(Event::Stored(height, round), None, None);
                 drop(done.send(Ok(())));
             }
-            SourceCommand::Decide { decided, done } => {
+            SourceCommand::Decide { decision, done } => {
+                let decided = decision.decided;
                 let (height, round) = (decided.height(), decided.certificate.round);
                 if self.behaviour == Behaviour::RefuseDecisions {
                     return drop(done.send(refused()));
                 }
-                self.note(Event::Decided(height, round), None, Some(*decided));
+                self.note(Event::Decided(height, round), None, Some(decided));
                 drop(done.send(Ok(())));
             }
             SourceCommand::DropRound { height, round, done } => {
