@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use lapis_node::{
+    config::EngineKind,
     devnet::chain_maker::Block,
     node::Source,
     source::{self, Proposal, SourceHandle},
@@ -29,7 +30,10 @@ impl Live {
     /// A node that has nothing yet.
     pub async fn start(chain: &Arc<TestChain>) -> Self {
         let (source, commands) = source::channel();
-        let node = Home::new(chain).start(Setup::default().source(Source::Local(commands))).await;
+        let mut setup = Setup::default().source(Source::Local(commands));
+        // Whether the blocks are any good is for others to find out.
+        setup.config.engine.kind = EngineKind::None;
+        let node = Home::new(chain).start(setup).await;
         Self { node, source }
     }
 

@@ -43,7 +43,7 @@ pub(crate) async fn print(chains: Arc<Chains>) {
     for Row { kind, full_store, heads, away } in rows {
         let rate = FULL as f64 / full_store.as_secs_f64();
         println!("  {kind:<11} {FULL} heights from a full store   {full_store:.2?}, {rate:.0} heights/s");
-        println!("  {kind:<11} decision to VALID at the head    {heads}");
+        println!("  {kind:<11} decision to VALID, 6 blobs each  {heads}");
         println!("  {kind:<11} back after {AWAY} heights           {away:.2?} to the head");
     }
 }
