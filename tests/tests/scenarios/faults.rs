@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use lapis_node::devnet::spec::DevnetParams;
+use lapis_node::{config::ByteSize, devnet::spec::DevnetParams};
 use lapis_p2p::{Offence, PeerInfo};
 use lapis_tests::{
     Fault, Home, ScriptedPeer, Setup, TestChain, assert_holds,
@@ -34,6 +34,10 @@ enum Blame {
 }
 
 impl Blame {
+    fn is_for_time(self) -> bool {
+        matches!(self, Self::Charge(offences) if offences.contains(&Offence::Timeout))
+    }
+
     fn fits(self, info: &PeerInfo) -> bool {
         let offence = info.last_fault.map(|fault| fault.offence);
         match self {
@@ -55,7 +59,11 @@ async fn one_of_three(fault: Fault, blame: Blame) {
     let other = Home::holding(&chain, chain.blocks()).start(Setup::default()).await;
     other.imported(chain.last()).await;
 
-    let setup = Setup::peers([faulty.address()]).first_chunk_timeout(FIRST_CHUNK);
+    let mut setup = Setup::peers([faulty.address()]).first_chunk_timeout(FIRST_CHUNK);
+    if blame.is_for_time() {
+        // Somebody else would be asked before the time is up, and nobody be blamed.
+        setup.config.sync.hedge_bytes = ByteSize(0);
+    }
     let node = Home::new(&chain).start(setup).await;
     faulty.log().misbehaved().await;
     node.dial(honest.address()).await;

@@ -60,6 +60,7 @@ async fn a_client_that_is_behind_is_given_what_it_lacks_with_progress() {
     assert_eq!(status.engine.feeding, Some((6, LAST)));
     assert_eq!(status.stall.unwrap().reason, StallReason::ExecutionBehind);
     assert_eq!(status.imported_height, LAST);
+    client.called("engine_newPayloadV4", 1).await;
     // The call that hangs ends with the node; the next one goes on.
     let home = node.stop().await;
     client.clear_calls();
