@@ -9,6 +9,7 @@
 //! Every key is declared once, in `groups`: its type, its default and its description. The file that `lapis init`
 //! writes, the parser, the errors and `lapis config show` all come from that one declaration.
 
+mod choices;
 mod declare;
 mod groups;
 mod layers;
@@ -23,11 +24,11 @@ mod tests;
 pub use bytesize::ByteSize;
 
 pub use self::{
+    choices::{ArchiveCompression, BelowFloor, BlobRetention, EngineKind, LogFormat, Pacing, PrunePolicy},
     declare::{GroupInfo, Key},
     groups::{
-        ArchiveCompression, ArchiveConfig, BelowFloor, BlobRetention, Config, EngineConfig, EngineKind, HttpConfig,
-        LimitsConfig, LogConfig, LogFormat, NetworkConfig, Pacing, PrunePolicy, RetentionConfig, StorageConfig,
-        SyncConfig, TrustedSetupConfig, VerifyConfig,
+        ArchiveConfig, Config, EngineConfig, HttpConfig, LimitsConfig, LogConfig, NetworkConfig, RetentionConfig,
+        StorageConfig, SyncConfig, TrustedSetupConfig, VerifyConfig,
     },
     layers::{ConfigError, Layers, Loaded, Origin},
     rules::Broken,

@@ -4,6 +4,7 @@ mod archives;
 mod catch_up;
 mod engine;
 mod error;
+mod open;
 mod peer_view;
 mod report;
 mod settings;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     archives::Archives,
     catch_up::CatchUpLog,
+    open::{bind_http, open_store},
     report::{Reporter, Views},
 };
 pub use self::{
@@ -30,7 +32,7 @@ pub use self::{
 use crate::{
     chain::Chain,
     checkpoint,
-    config::{Config, HttpConfig},
+    config::Config,
     execution::ExecutionEngine,
     feed::WatermarkFeed,
     http,
@@ -392,21 +394,4 @@ impl Inner {
         );
         supervisor.spawn(Stage::Intake, "sync", |stop| sync.run(stop));
     }
-}
-
-/// What can be looked at, and what can be done.
-async fn bind_http(config: &HttpConfig) -> Result<(Option<http::Bound>, Option<http::Bound>), http::BindError> {
-    let http = if config.enabled { Some(http::bind(config.listen, config).await?) } else { None };
-    let admin = if config.admin { Some(http::bind(config.admin_listen, config).await?) } else { None };
-    Ok((http, admin))
-}
-
-fn open_store(options: &NodeOptions) -> Result<Store, StartError> {
-    let medium = Arc::clone(&options.store);
-    let opened = Store::open_on(medium, options.chain.genesis(), settings::store(&options.config));
-    let store = opened.map_err(|source| StartError::Open { store: options.store.to_string(), source })?;
-    for (damage, fate) in store.take_mended() {
-        tracing::warn!(%damage, ?fate, "a damaged row was found when the store was opened");
-    }
-    Ok(store)
 }

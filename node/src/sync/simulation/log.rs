@@ -5,8 +5,8 @@ use std::{
     time::Duration,
 };
 
-use super::{peer::items, plan::Plan, world::describe};
-use crate::sync::scheduler::{Action, RequestId};
+use super::{peer::items, plan::Plan};
+use crate::sync::scheduler::{Action, Fetch, RequestId};
 
 /// The record of a run.
 #[derive(Debug)]
@@ -60,4 +60,25 @@ fn name(place: usize, plan: &Plan) -> String {
         let (millis, rate) = (peer.latency.as_millis(), peer.rate as f64 / 1e6);
         format!("peer {} ({:?}, {millis} ms, {rate:.1} MB/s)", peer.index, peer.conduct)
     })
+}
+
+/// Words for what is asked for.
+fn describe(fetch: &Fetch) -> String {
+    let span = |values: &[lapis_protocol_spec::matching::IdentifiedValue]| match (values.first(), values.last()) {
+        (Some(first), Some(last)) => format!("{}..={}", first.value().height, last.value().height),
+        _ => "nothing".to_owned(),
+    };
+    match fetch {
+        Fetch::Values(heights) => format!("values {}..{}", heights.start, heights.end),
+        Fetch::ValidatorSet { height, .. } => format!("the validator set of {height}"),
+        Fetch::Payloads(values) => format!("payloads {}", span(values)),
+        Fetch::WholeHeights(values) => {
+            let blobs: usize = values.iter().map(|value| value.value().blob_count()).sum();
+            format!("all {blobs} blobs of {}", span(values))
+        }
+        Fetch::Blobs(wanted) => {
+            let parts = wanted.iter().map(|(value, indices)| format!("{}:{indices:?}", value.value().height));
+            format!("blobs {}", parts.collect::<Vec<_>>().join(" "))
+        }
+    }
 }
