@@ -105,19 +105,24 @@ impl Rotation {
 
     /// At the end of each period, the peer that is to go, if places are taken and one was of no use for all of it.
     ///
-    /// Peers that this node chose go for being useless to it, in a hurry whatever they gave before. Those that came by themselves are served, which is what
-    /// the network lives by: they go only when no one else could come, and if they neither gave nor took anything.
+    /// Peers that this node chose go for being useless to it, in a hurry whatever they gave before. Those that came by
+    /// themselves are served, which is what the network lives by: they go only when no one else could come, and if they
+    /// neither gave nor took anything. A look in a hurry that picks nobody leaves the period as it is.
     pub(crate) fn pick(&mut self, held: &[Held], taken: Taken, now: Instant) -> Option<PeerId> {
         let hurried = std::mem::take(&mut self.hurried);
-        if now < self.next && !hurried {
+        let is_over = now >= self.next;
+        if !is_over && !hurried {
             return None;
         }
-        self.next = now + self.every;
         let worst = held.iter().filter(|peer| self.may_go(peer, taken, hurried, now)).max_by(|a, b| {
             let rank = |peer: &Held| (self.is_blemished(peer), !peer.ahead);
             rank(a).cmp(&rank(b)).then_with(|| self.used(b).cmp(&self.used(a))).then(a.peer.cmp(&b.peer))
         });
         let worst = worst.map(|peer| peer.peer);
+        if !is_over && worst.is_none() {
+            return None;
+        }
+        self.next = now + self.every;
         for mark in self.marks.values_mut() {
             mark.announcements = 0;
         }
