@@ -315,6 +315,8 @@ async fn random_end(rng: &mut StdRng, client: &Node, server: PeerId) -> &'static
 async fn thousands_of_random_exchanges_over_streams_end_with_nothing_in_flight() {
     let mut server = Node::with(MEMORY, genesis(), |config| {
         config.timeouts.overlap = Duration::from_secs(60);
+        // Streams that were given up are noticed ten times a second: until then they count.
+        config.limits.connections.streams = 1024;
     })
     .await;
     let mut clients = Vec::new();
