@@ -8,7 +8,7 @@ use std::sync::{
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::{Stream, StreamProtocol};
 use libp2p_stream::IncomingStreams;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 
 use super::plain::{PlainClient, PlainError};
 
@@ -20,6 +20,9 @@ const MAX_STREAMS: usize = 16;
 const READ_BUFFER: usize = 64 * 1024;
 /// Most chunks of one answer.
 const MAX_CHUNKS: u64 = 4096;
+/// Streams in a row that may end without a byte. `libp2p-stream` drops what comes in while its listener has not yet
+/// taken the one before, as happens to several readers on a busy machine.
+const MAX_DROPPED: usize = 1000;
 
 /// Writes chunks to whoever opens a stream and says how many.
 pub(super) async fn serve(mut streams: IncomingStreams, chunks: Vec<Vec<u8>>) {
@@ -51,20 +54,81 @@ async fn answer(mut stream: Stream, chunks: Arc<Vec<Vec<u8>>>) -> Result<(), Pla
 
 /// Reads answers of `count` chunks, one after another, for ever; adds their bytes to `taken`.
 pub(super) async fn take(client: &PlainClient, count: u64, taken: Arc<AtomicU64>) -> Result<(), PlainError> {
-    let (mut control, mut buffer) = (client.control.clone(), vec![0; READ_BUFFER]);
+    let (mut buffer, mut dropped) = (vec![0; READ_BUFFER], 0);
     loop {
-        let mut stream = control.open_stream(client.peer, PROTOCOL).await?;
-        stream.write_all(&count.to_le_bytes()).await?;
-        stream.close().await?;
-        let before = taken.load(Ordering::Relaxed);
-        loop {
-            match stream.read(&mut buffer).await? {
-                0 => break,
-                read => taken.fetch_add(read as u64, Ordering::Relaxed),
-            };
+        let stream = client.control.clone().open_stream(client.peer, PROTOCOL).await?;
+        match read(stream, count, &mut buffer, &taken).await {
+            Ok(1..) => dropped = 0,
+            empty if dropped == MAX_DROPPED => return empty.and(Err(PlainError::Empty)),
+            _ => {
+                dropped += 1;
+                task::yield_now().await;
+            }
         }
-        if taken.load(Ordering::Relaxed) == before {
-            return Err(PlainError::Empty);
+    }
+}
+
+/// Bytes of one answer; those that came before a stream broke are in `taken` alone.
+async fn read(mut stream: Stream, count: u64, buffer: &mut [u8], taken: &AtomicU64) -> Result<u64, PlainError> {
+    stream.write_all(&count.to_le_bytes()).await?;
+    stream.close().await?;
+    let mut bytes = 0;
+    loop {
+        match stream.read(buffer).await? as u64 {
+            0 => return Ok(bytes),
+            read => {
+                bytes += read;
+                taken.fetch_add(read, Ordering::Relaxed);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+mod tests {
+    use super::{super::plain::PlainServer, *};
+
+    const READERS: usize = 8;
+    const CHUNK: usize = 1000;
+
+    /// Readers that open streams all at the same time, of which the listener drops some.
+    #[tokio::test]
+    async fn readers_go_on_when_their_streams_are_dropped() {
+        let server = PlainServer::bind().await.unwrap();
+        let address = server.addresses[0].clone();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(server.accept(PROTOCOL).unwrap(), vec![vec![7; CHUNK]]));
+        tasks.spawn(server.run());
+        let client = Arc::new(PlainClient::connect(&address).await.unwrap());
+        let mut readers = JoinSet::new();
+        for _ in 0..READERS {
+            let client = Arc::clone(&client);
+            readers.spawn(async move {
+                let taken = Arc::new(AtomicU64::new(0));
+                let enough = async {
+                    while taken.load(Ordering::Relaxed) < 20 * CHUNK as u64 {
+                        task::yield_now().await;
+                    }
+                };
+                tokio::select! {
+                    ended = take(&client, 1, Arc::clone(&taken)) => ended.unwrap(),
+                    () = enough => {}
+                }
+            });
+        }
+        readers.join_all().await;
+    }
+
+    #[tokio::test]
+    async fn readers_end_when_nothing_ever_comes() {
+        let server = PlainServer::bind().await.unwrap();
+        let address = server.addresses[0].clone();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(serve(server.accept(PROTOCOL).unwrap(), Vec::new()));
+        tasks.spawn(server.run());
+        let client = PlainClient::connect(&address).await.unwrap();
+        let ended = take(&client, 1, Arc::new(AtomicU64::new(0))).await;
+        assert!(matches!(ended, Err(PlainError::Empty)), "{ended:?}");
     }
 }
