@@ -186,7 +186,13 @@ impl Answer {
             times.record(start.elapsed());
             (source, more)
         };
-        if self.context.read_times.in_place(bytes) { read(&mut self.out) } else { self.blocking(admission, read).await }
+        if self.context.read_times.in_place(bytes) {
+            // What was written before has woken the connection's task on this very thread: it goes first.
+            tokio::task::yield_now().await;
+            read(&mut self.out)
+        } else {
+            self.blocking(admission, read).await
+        }
     }
 
     fn head(&self) -> Head {
