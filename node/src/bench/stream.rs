@@ -90,34 +90,39 @@ mod tests {
     use super::{super::plain::PlainServer, *};
 
     const READERS: usize = 8;
-    const CHUNK: usize = 1000;
+    /// More than fits the window of a stream, so that an answer waits for its reader.
+    const CHUNK: usize = 1024 * 1024;
 
-    /// Readers that open streams all at the same time, of which the listener drops some.
+    /// Answers one stream after the other: of those that come in meanwhile, all but one are dropped.
+    async fn serve_slowly(mut streams: IncomingStreams) {
+        let chunks = Arc::new(vec![vec![7; CHUNK]]);
+        while let Some((_, stream)) = streams.next().await {
+            let _ = answer(stream, Arc::clone(&chunks)).await;
+        }
+    }
+
+    async fn read_some(client: Arc<PlainClient>) {
+        let taken = Arc::new(AtomicU64::new(0));
+        let enough = async {
+            while taken.load(Ordering::Relaxed) < 2 * CHUNK as u64 {
+                task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            ended = take(&client, 1, Arc::clone(&taken)) => ended.unwrap(),
+            () = enough => {}
+        }
+    }
+
     #[tokio::test]
     async fn readers_go_on_when_their_streams_are_dropped() {
         let server = PlainServer::bind().await.unwrap();
         let address = server.addresses[0].clone();
         let mut tasks = JoinSet::new();
-        tasks.spawn(serve(server.accept(PROTOCOL).unwrap(), vec![vec![7; CHUNK]]));
+        tasks.spawn(serve_slowly(server.accept(PROTOCOL).unwrap()));
         tasks.spawn(server.run());
         let client = Arc::new(PlainClient::connect(&address).await.unwrap());
-        let mut readers = JoinSet::new();
-        for _ in 0..READERS {
-            let client = Arc::clone(&client);
-            readers.spawn(async move {
-                let taken = Arc::new(AtomicU64::new(0));
-                let enough = async {
-                    while taken.load(Ordering::Relaxed) < 20 * CHUNK as u64 {
-                        task::yield_now().await;
-                    }
-                };
-                tokio::select! {
-                    ended = take(&client, 1, Arc::clone(&taken)) => ended.unwrap(),
-                    () = enough => {}
-                }
-            });
-        }
-        readers.join_all().await;
+        (0..READERS).map(|_| read_some(Arc::clone(&client))).collect::<JoinSet<()>>().join_all().await;
     }
 
     #[tokio::test]
