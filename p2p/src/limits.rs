@@ -309,6 +309,24 @@ impl ExchangeLimits {
 }
 
 impl RateLimits {
+    /// Requests and bytes at rates that no machine reaches, for measuring what else there is. Announcements stay limited.
+    #[must_use]
+    pub fn ample() -> Self {
+        let cells = NonZeroU32::MAX;
+        let ample = Quota { per_second: cells, burst: cells };
+        Self {
+            requests_per_peer: ample,
+            requests: ample,
+            egress_kib_per_peer: ample,
+            egress_kib: ample,
+            own_requests_per_peer: ample,
+            own_requests: ample,
+            ingress_kib_per_peer: ample,
+            ingress_kib: ample,
+            ..Self::default()
+        }
+    }
+
     fn check(&self) -> Result<(), LimitsError> {
         for (name, quota) in [
             ("rates.egress_kib_per_peer", self.egress_kib_per_peer),

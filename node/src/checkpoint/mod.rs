@@ -12,9 +12,12 @@ use std::{fmt, num::NonZeroU64, str::FromStr, time::Duration};
 use lapis_protocol_spec::{Bytes32, Genesis, Height};
 use lapis_storage::{Store, StoreError};
 use libp2p::Multiaddr;
+use rand::{SeedableRng, rngs::StdRng};
 
 pub use fetch::CheckpointFault;
 use fetch::Origin;
+
+use crate::back_off::BackOff;
 
 /// Longest that one peer may take over all of it.
 const PEER_LIMIT: Duration = Duration::from_secs(30);
@@ -139,7 +142,7 @@ fn standing(checkpoint: Checkpoint, store: &Store) -> Result<Standing, Checkpoin
 }
 
 async fn until_found(request: &Request<'_>) -> Origin {
-    let mut wait = FIRST_WAIT;
+    let (mut back_off, mut rng) = (BackOff::new(FIRST_WAIT, LONGEST_WAIT), StdRng::from_os_rng());
     loop {
         for peer in &request.peers {
             let asked = tokio::time::timeout(PEER_LIMIT, fetch::origin(request, peer.clone())).await;
@@ -148,8 +151,7 @@ async fn until_found(request: &Request<'_>) -> Origin {
                 Err(fault) => tracing::warn!(%peer, %fault, "the checkpoint cannot be had from this peer"),
             }
         }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(LONGEST_WAIT);
+        tokio::time::sleep(back_off.failed(&mut rng)).await;
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use lapis_p2p::{Config, Event, Events, Handle, Limits, Quota, Service};
+use lapis_p2p::{Config, Event, Events, Handle, Limits, RateLimits, Service};
 use lapis_protocol_spec::{BlobSidecar, Bytes32, Status};
 use libp2p::{Multiaddr, PeerId, identity::Keypair};
 use prometheus_client::registry::Registry;
@@ -27,26 +27,12 @@ const DECIDED: u64 = 1_000_000;
 
 /// Everything that could throttle, out of the way.
 fn limits() -> Limits {
-    let ample = Quota::new(1_000_000_000, 1_000_000_000).unwrap();
-    let mut limits = Limits::default();
+    let mut limits = Limits { rates: RateLimits::ample(), ..Limits::default() };
     let connections = &mut limits.connections;
     (connections.total, connections.inbound, connections.pending_inbound) = (512, 512, 512);
     limits.exchanges.inbound = 512;
     // A measurement that is cut off leaves exchanges behind for a moment.
     limits.exchanges.inbound_per_protocol = 16;
-    let rates = &mut limits.rates;
-    for quota in [
-        &mut rates.requests_per_peer,
-        &mut rates.requests,
-        &mut rates.egress_kib_per_peer,
-        &mut rates.egress_kib,
-        &mut rates.own_requests_per_peer,
-        &mut rates.own_requests,
-        &mut rates.ingress_kib_per_peer,
-        &mut rates.ingress_kib,
-    ] {
-        *quota = ample;
-    }
     limits
 }
 
