@@ -34,14 +34,16 @@ key() {
 #
 # It is complete when it has its final name, so that a run that is cut off leaves nothing half done behind.
 install() {
-    local folder="$CACHE/$1-$2" limit="$3" staging
+    local folder="$CACHE/$1-$2" limit="$3" staging status=0
     shift 3
     if [[ ! -d "$folder" ]]; then
         staging="$(mktemp -d "$folder.XXXXXX")"
-        if ! (cd "$staging" && timeout --kill-after=10s "$limit" "$@") >"$staging/install.log" 2>&1; then
+        (cd "$staging" && timeout --kill-after=10s "$limit" "$@") >"$staging/install.log" 2>&1 || status="$?"
+        if ((status != 0)); then
             tail -n 20 "$staging/install.log" >&2
             rm -rf "$staging"
-            missing "cannot install what $(basename "$folder") needs"
+            ((status != 124)) || missing "what $(basename "$folder") needs is not installed after $limit s"
+            missing "cannot install what $(basename "$folder") needs: exit code $status"
         fi
         # Somebody else may have been faster.
         mv -T "$staging" "$folder" 2>/dev/null || rm -rf "$staging"
