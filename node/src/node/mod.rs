@@ -46,7 +46,9 @@ use crate::{
     shutdown::{Stage, Supervisor, TaskFailure},
     source::SourceCommands,
     status::{NodeStatus, PeerView},
-    sync::{SyncEngine, SyncParts, SyncView, archive::Archive, scheduler::PeerCapacity, trace::TraceSink},
+    sync::{
+        SyncEngine, SyncParts, SyncView, archive::Archive, pool::BlobPool, scheduler::PeerCapacity, trace::TraceSink,
+    },
 };
 
 /// How long a stop may take before what still runs is abandoned. Everything acknowledged is on disk by then.
@@ -177,6 +179,7 @@ struct Parts {
     repairer: Repairer,
     repaired: Repaired,
     engine: Box<dyn ExecutionEngine>,
+    pool: Option<Arc<dyn BlobPool>>,
     trace: Option<Box<dyn TraceSink>>,
 }
 
@@ -205,7 +208,7 @@ impl Parts {
         let feed = WatermarkFeed::new(store.clone());
         let (repairer, repairs, repaired) = Repairer::new(store.clone(), feed.clone(), metrics.clone());
         provider.set(StoreProvider::new(store.clone(), repairs.clone()));
-        let engine = engine::engine(&options, client, &store)?;
+        let (engine, pool) = engine::engine(&options, client, &store)?;
         let trace = settings::trace(&options.config.sync)?;
         Ok(Self {
             options,
@@ -223,6 +226,7 @@ impl Parts {
             repairer,
             repaired,
             engine,
+            pool,
             trace,
         })
     }
@@ -270,6 +274,7 @@ impl Parts {
             network: self.network,
             store: self.store,
             feed: self.feed,
+            pool: self.pool,
             trace: self.trace,
         };
         let (archiver, archiver_view) = self.archives.archiver(&inner, &handle.peer_id, self.repairs.clone()).unzip();
@@ -304,6 +309,7 @@ struct Inner {
     network: Handle,
     store: Store,
     feed: WatermarkFeed,
+    pool: Option<Arc<dyn BlobPool>>,
     trace: Option<Box<dyn TraceSink>>,
 }
 
@@ -366,7 +372,7 @@ impl Inner {
         (repairs, repaired): (RepairRequests, Repaired),
         (view, capacities): (watch::Sender<SyncView>, watch::Sender<Vec<PeerCapacity>>),
     ) {
-        let Self { options, metrics, network, store, feed, trace } = self;
+        let Self { options, metrics, network, store, feed, pool, trace } = self;
         let sync_config = settings::sync(&options.config);
         if let Source::Local(commands) = options.source {
             let (store, feed) = (store.clone(), feed.clone());
@@ -383,6 +389,7 @@ impl Inner {
                 events,
                 kzg,
                 archives,
+                pool,
                 feed,
                 repairs,
                 repaired,

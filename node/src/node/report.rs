@@ -161,6 +161,7 @@ impl Reporter {
                 items: self.metrics.pipeline.archived_items(),
                 faults: self.metrics.sync.archive_faults(),
             };
+            status.sync.pool = self.metrics.sync.pool(sync.is_pool_open);
             status.sync.bytes_in = bytes_in;
             status.sync.bytes_out = bytes_out;
             status.not_ready = not_ready(behind, &sync, stall.as_ref().filter(|_| counts));

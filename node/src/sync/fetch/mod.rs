@@ -1,10 +1,12 @@
-//! Exchange tasks: one per request, item by item from a peer's socket or an archive into the pipeline.
+//! Exchange tasks: one per request, item by item from a peer's socket, an archive or the execution client's
+//! pool into the pipeline.
 //!
 //! Each item is matched before the next one is taken; a full pipeline stops the taking. Whoever answers, the rules are
 //! the same: [`answer`] knows how to ask, nothing else does. Dropping a task resets its stream, or stops the reading.
 
 mod answer;
 mod error;
+mod pool;
 
 use std::{collections::BTreeMap, ops::Range};
 

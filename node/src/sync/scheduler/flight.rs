@@ -19,6 +19,8 @@ pub(super) enum Cancelled {
     Recalled,
     /// Somebody else was faster, or may be.
     Outrun,
+    /// The pool took longer than it may.
+    Overdue,
 }
 
 /// An exchange that the scheduler asked for.
@@ -70,6 +72,7 @@ impl Flight {
     pub(super) fn outcome(&self, reported: Outcome) -> Outcome {
         match (self.cancelled, reported) {
             (Some(Cancelled::Outrun), Outcome::Local) => Outcome::Outrun,
+            (Some(Cancelled::Overdue), Outcome::Local) => Outcome::Broken,
             (Some(_) | None, reported) => reported,
         }
     }

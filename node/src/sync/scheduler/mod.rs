@@ -16,6 +16,7 @@ mod hedge;
 mod input;
 mod mend;
 mod plan;
+mod pool;
 mod recall;
 mod source;
 mod sources;
@@ -44,6 +45,7 @@ use self::{
     flight::{Cancelled, Flight},
     hedge::Credit,
     mend::MendLane,
+    pool::PoolLane,
     sources::SourceBook,
     values::ValuesLane,
 };
@@ -71,6 +73,7 @@ pub struct Scheduler {
     values: ValuesLane,
     data: DataLane,
     mends: MendLane,
+    pool: PoolLane,
     imported: Height,
     /// Highest height of which a certificate was seen.
     certified: Height,
@@ -98,6 +101,7 @@ impl Scheduler {
             values: ValuesLane::new(decided),
             data: DataLane::new(available),
             mends: MendLane::default(),
+            pool: PoolLane::default(),
             imported,
             certified: decided,
             held_until: None,
@@ -257,6 +261,7 @@ impl Scheduler {
         self.stats.wasted_bytes += self.data.bytes_of(item);
         self.data.lost(item);
         self.book.sent_garbage(source, now);
+        self.pool_was_wrong(source, now);
         self.book.lacks(source, item.height(), Outcome::Faulty, now);
     }
 
@@ -345,6 +350,7 @@ impl Scheduler {
 
     fn data_finished(&mut self, id: RequestId, flight: &Flight, report: &Report, now: Instant) {
         let lost = self.data.finish(id, &flight.items, report);
+        self.pool_finished(flight, report, now);
         let unread = |height: Height| report.broke_at.is_some_and(|at| height > at);
         for height in lost.iter().filter(|height| !unread(**height)) {
             self.book.lacks(flight.source, *height, report.outcome, now);
@@ -354,16 +360,6 @@ impl Scheduler {
         if flight.method == Method::BlobsByRange && not_held && flight.source.is_peer() {
             self.data.split(&lost);
         }
-    }
-
-    fn mend_finished(&mut self, id: RequestId, mend: Mend, flight: &Flight, report: &Report, now: Instant) -> Ended {
-        let has_come = report.bytes > 0;
-        if let Mend::Value(height) = mend
-            && !has_come
-        {
-            self.book.lacks(flight.source, height, report.outcome, now);
-        }
-        self.mends.finished(id, has_come, now).map_or(Ended::Other, Ended::Mend)
     }
 
     fn values_finished(

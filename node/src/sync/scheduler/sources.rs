@@ -106,7 +106,7 @@ impl SourceBook {
     pub(super) fn capacities(&self) -> Vec<PeerCapacity> {
         let capacity = |(id, source): (&SourceId, &Source)| match id {
             SourceId::Peer(peer) => Some(source.capacity(*peer)),
-            SourceId::Archive(_) => None,
+            SourceId::Archive(_) | SourceId::Pool => None,
         };
         self.sources.iter().filter_map(capacity).collect()
     }
