@@ -30,6 +30,8 @@ pub struct SyncMetrics {
     hedges: Counter,
     hedges_won: Counter,
     wasted: Counter,
+    unclaimed_requests: Counter,
+    unclaimed_items: Counter,
     pool: PoolMetrics,
 }
 
@@ -84,6 +86,8 @@ impl SyncMetrics {
             hedges: Counter::default(),
             hedges_won: Counter::default(),
             wasted: Counter::default(),
+            unclaimed_requests: Counter::default(),
+            unclaimed_items: Counter::default(),
             pool: PoolMetrics::default(),
         };
         registry.register("lapis_sync_target_height", "Height worked towards", metrics.target.clone());
@@ -116,6 +120,10 @@ impl SyncMetrics {
         registry.register("lapis_sync_hedges_won", help, self.hedges_won.clone());
         let help = "Bytes of items that came twice or failed verification";
         registry.register_with_unit("lapis_sync_wasted", help, Unit::Bytes, self.wasted.clone());
+        let help = "Requests for data by root to peers that do not claim it";
+        registry.register("lapis_sync_unclaimed_requests", help, self.unclaimed_requests.clone());
+        let help = "Payloads and blobs that came from peers that do not claim them";
+        registry.register("lapis_sync_unclaimed_items", help, self.unclaimed_items.clone());
     }
 
     /// Other peers were asked for since nothing moved.
@@ -128,6 +136,8 @@ impl SyncMetrics {
         self.hedges.inc_by(now.hedges.saturating_sub(before.hedges));
         self.hedges_won.inc_by(now.hedges_won.saturating_sub(before.hedges_won));
         self.wasted.inc_by(now.wasted_bytes.saturating_sub(before.wasted_bytes));
+        self.unclaimed_requests.inc_by(now.unclaimed_requests.saturating_sub(before.unclaimed_requests));
+        self.unclaimed_items.inc_by(now.unclaimed_items.saturating_sub(before.unclaimed_items));
         self.pool.counted(before, now);
     }
 

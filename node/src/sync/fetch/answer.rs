@@ -54,7 +54,9 @@ impl Supplier {
                 let Some(request) = request(fetch) else { return Ok(None) };
                 let exchange = network.request(*peer, request).await?;
                 Ok(Some(Answer::Exchange(Box::new(match fetch {
-                    Fetch::Payloads(values) => exchange.with_item_limit(payload_limit(values)),
+                    Fetch::Payloads(values) | Fetch::PayloadsByRoot(values) => {
+                        exchange.with_item_limit(payload_limit(values))
+                    }
                     _ => exchange,
                 }))))
             }
@@ -73,6 +75,10 @@ fn request(fetch: &Fetch) -> Option<Request> {
         Fetch::ValidatorSet { root, .. } => Request::ValidatorSetByRoot(*root),
         Fetch::Payloads(values) => {
             Request::PayloadsByRange(HeightRange::new(values.first()?.value().height, values.len() as u64))
+        }
+        Fetch::PayloadsByRoot(values) => {
+            let ids: Vec<Bytes32> = values.iter().map(|value| *value.id()).collect();
+            Request::PayloadsByRoot(ids.try_into().ok()?)
         }
         Fetch::WholeHeights(values) => {
             let (first, last) = (values.first()?.value().height, values.last()?.value().height);
@@ -169,7 +175,7 @@ impl Reading {
                 .filter(|height| *height > 0)
                 .map(|height| Read::ValidatorSet(*root, height))
                 .collect(),
-            Fetch::Payloads(values) => {
+            Fetch::Payloads(values) | Fetch::PayloadsByRoot(values) => {
                 let limit = |value| payload_limit(std::slice::from_ref(value));
                 values.iter().map(|value| Read::Payload(height(value), limit(value))).collect()
             }

@@ -118,6 +118,8 @@ pub enum Fetch {
     },
     /// Payloads of these values, which are at contiguous heights.
     Payloads(Vec<IdentifiedValue>),
+    /// Payloads of these values, decided by whoever is asked or not.
+    PayloadsByRoot(Vec<IdentifiedValue>),
     /// All blobs of these values; heights between them have no blobs.
     WholeHeights(Vec<IdentifiedValue>),
     /// Single blobs: values with the indices wanted of them.
@@ -131,6 +133,7 @@ impl Fetch {
             Self::Values(_) => Method::DecidedValuesByRange,
             Self::ValidatorSet { .. } => Method::ValidatorSetByRoot,
             Self::Payloads(_) => Method::PayloadsByRange,
+            Self::PayloadsByRoot(_) => Method::PayloadsByRoot,
             Self::WholeHeights(_) => Method::BlobsByRange,
             Self::Blobs(_) => Method::BlobsByRoot,
         }
@@ -151,6 +154,14 @@ impl Item {
     /// Whether it is a payload.
     pub fn is_payload(self) -> bool {
         matches!(self, Self::Payload(_))
+    }
+
+    /// Its index in its height, if it is a blob.
+    pub(super) fn index(self) -> Option<u64> {
+        match self {
+            Self::Payload(_) => None,
+            Self::Blob(_, index) => Some(index),
+        }
     }
 
     /// The height that the item belongs to.

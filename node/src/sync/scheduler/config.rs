@@ -121,6 +121,10 @@ pub struct Stats {
     pub hedges_won: u64,
     /// Bytes of items that came twice, or failed verification.
     pub wasted_bytes: u64,
+    /// Requests for data by root to peers that do not claim it.
+    pub unclaimed_requests: u64,
+    /// Payloads and blobs that came of them.
+    pub unclaimed_items: u64,
     /// Calls of the execution client's pool.
     pub pool_calls: u64,
     /// Blobs that it gave.

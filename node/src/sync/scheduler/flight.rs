@@ -41,6 +41,8 @@ pub(super) struct Flight {
     /// Set if it asks for what somebody else was asked for before.
     pub(super) hedge: Option<Hedge>,
     pub(super) cancelled: Option<Cancelled>,
+    /// The source does not claim what it is asked for.
+    pub(super) is_unclaimed: bool,
 }
 
 impl Flight {
@@ -56,6 +58,7 @@ impl Flight {
             mend: None,
             hedge: None,
             cancelled: None,
+            is_unclaimed: false,
         }
     }
 
@@ -77,8 +80,10 @@ impl Flight {
         }
     }
 
-    /// What it was worth.
+    /// What it was worth. Not to have what one does not claim is worth nothing, good or bad.
     pub(super) fn delivery(&self, outcome: Outcome, now: Instant) -> Delivery {
+        let is_moot = self.is_unclaimed && outcome == Outcome::Unavailable;
+        let outcome = if is_moot { Outcome::Local } else { outcome };
         Delivery {
             outcome,
             asked: self.bytes,

@@ -20,6 +20,7 @@ mod pool;
 mod recall;
 mod source;
 mod sources;
+mod undecided;
 mod values;
 
 use std::{
@@ -47,6 +48,7 @@ use self::{
     mend::MendLane,
     pool::PoolLane,
     sources::SourceBook,
+    undecided::UndecidedLane,
     values::ValuesLane,
 };
 use super::archive::ArchiveId;
@@ -74,6 +76,7 @@ pub struct Scheduler {
     data: DataLane,
     mends: MendLane,
     pool: PoolLane,
+    undecided: UndecidedLane,
     imported: Height,
     /// Highest height of which a certificate was seen.
     certified: Height,
@@ -102,6 +105,7 @@ impl Scheduler {
             data: DataLane::new(available),
             mends: MendLane::default(),
             pool: PoolLane::default(),
+            undecided: UndecidedLane::default(),
             imported,
             certified: decided,
             held_until: None,
@@ -351,6 +355,9 @@ impl Scheduler {
     fn data_finished(&mut self, id: RequestId, flight: &Flight, report: &Report, now: Instant) {
         let lost = self.data.finish(id, &flight.items, report);
         self.pool_finished(flight, report, now);
+        if flight.is_unclaimed {
+            return self.undecided_finished(flight, report, now);
+        }
         let unread = |height: Height| report.broke_at.is_some_and(|at| height > at);
         for height in lost.iter().filter(|height| !unread(**height)) {
             self.book.lacks(flight.source, *height, report.outcome, now);

@@ -41,6 +41,7 @@ impl Scheduler {
         }
         self.poll_pool(now, &mut actions);
         self.poll_data(now, rng, &mut actions);
+        self.poll_undecided(now, rng, &mut actions);
         self.poll_hedges(now, rng, &mut actions);
         if self.blocked.is_none() {
             self.blocked = self.mends.first().map(Blocked::StoreDamaged).or_else(|| self.values_blocked());
@@ -282,7 +283,7 @@ impl Proposal {
                 values.retain(|value| value.value().height < end);
             }
             Fetch::Blobs(wanted) => wanted.retain(|(value, _)| value.value().height < end),
-            Fetch::Values(_) | Fetch::ValidatorSet { .. } => {}
+            Fetch::Values(_) | Fetch::ValidatorSet { .. } | Fetch::PayloadsByRoot(_) => {}
         }
         let before = self.items.len();
         self.items.retain(|item| item.height() < end);

@@ -15,7 +15,7 @@ use lapis_protocol_spec::Height;
 
 use super::{
     Cancelled, Flight, Scheduler,
-    action::{Action, Item, Outcome, RequestId, SourceId},
+    action::{Action, Outcome, RequestId, SourceId},
     claims::Kind,
     config::{Pacing, Report},
     data::{Proposal, SIDECAR_BYTES},
@@ -197,15 +197,6 @@ impl Scheduler {
         if source == SourceId::Pool {
             self.stats.pool_faults += 1;
             self.pool.failed(now);
-        }
-    }
-}
-
-impl Item {
-    fn index(self) -> Option<u64> {
-        match self {
-            Self::Payload(_) => None,
-            Self::Blob(_, index) => Some(index),
         }
     }
 }

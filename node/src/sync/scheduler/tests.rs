@@ -8,6 +8,7 @@ mod hedges;
 mod mends;
 mod network;
 mod pool;
+mod undecided;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -74,7 +75,9 @@ impl Bench {
 
 fn items(action: &Action) -> Vec<Item> {
     match &action.fetch {
-        Fetch::Payloads(values) => values.iter().map(|value| Item::Payload(value.value().height)).collect(),
+        Fetch::Payloads(values) | Fetch::PayloadsByRoot(values) => {
+            values.iter().map(|value| Item::Payload(value.value().height)).collect()
+        }
         Fetch::WholeHeights(values) => values
             .iter()
             .flat_map(|value| {
