@@ -160,9 +160,11 @@ impl Scheduler {
     /// Gives up a call that takes longer than the head start.
     pub(super) fn cancel_slow_pool(&mut self, now: Instant) {
         let Some(id) = self.pool.in_flight else { return };
-        let started = self.flights.get(&id).map(|flight| flight.started);
-        let is_slow = |at: Instant| now.saturating_duration_since(at) >= self.config.pool_head_start;
-        if started.is_some_and(is_slow) {
+        let head_start = self.config.pool_head_start;
+        // Once it has answered, what takes time is our own verification.
+        let is_slow =
+            |flight: &Flight| flight.arrived == 0 && now.saturating_duration_since(flight.started) >= head_start;
+        if self.flights.get(&id).is_some_and(is_slow) {
             self.cancel(id, Cancelled::Overdue);
         }
     }

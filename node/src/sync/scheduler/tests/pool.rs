@@ -111,6 +111,17 @@ fn a_call_that_hangs_holds_peers_up_for_the_head_start_and_the_pool_rests_longer
 }
 
 #[test]
+fn an_answer_that_waits_for_verification_is_not_late() {
+    let (mut bench, _) = bench(1, 2);
+    let call = asked_alone(&mut bench);
+    bench.scheduler.received(call.id, Some(Item::Blob(1, 0)), SIDECAR_BYTES, bench.now);
+    bench.now += 10 * HEAD_START;
+    assert!(bench.scheduler.cancellations(bench.now).is_empty());
+    bench.finish(&call, Outcome::Answered, &items(&call));
+    assert_eq!(bench.scheduler.stats().pool_failures, 0);
+}
+
+#[test]
 fn a_large_height_is_asked_for_in_batches_until_the_head_start_is_over() {
     let (mut bench, peer) = bench(1, 40);
     let first = asked_alone(&mut bench);
