@@ -21,9 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     archives::Archives,
-    catch_up::CatchUpLog,
     open::{bind_http, open_store},
-    report::{Reporter, Views},
+    report::Views,
 };
 pub use self::{
     error::StartError,
@@ -314,28 +313,6 @@ struct Inner {
 }
 
 impl Inner {
-    fn reporter(
-        &self,
-        engine: &'static str,
-        views: Views,
-        status: watch::Sender<NodeStatus>,
-        peers: watch::Sender<Vec<PeerView>>,
-    ) -> Reporter {
-        Reporter {
-            chain: self.options.chain.clone(),
-            store: self.store.clone(),
-            feed: self.feed.clone(),
-            network: self.network.clone(),
-            metrics: self.metrics.clone(),
-            engine,
-            views,
-            status,
-            peers,
-            traffic: (0, 0),
-            catch_up: CatchUpLog::default(),
-        }
-    }
-
     /// Tasks that finish what is under way: import, repair, pruning, what is known of peers.
     fn spawn_work(
         &self,
