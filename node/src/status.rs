@@ -120,6 +120,26 @@ pub struct SyncStatus {
     /// What came from archives.
     #[serde(default)]
     pub archives: ArchivesStatus,
+    /// What came from the execution client's pool.
+    #[serde(default)]
+    pub pool: PoolStatus,
+}
+
+/// The execution client's pool and what it gave since the start, in a [`SyncStatus`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoolStatus {
+    /// Whether it is asked for the blobs of new heights.
+    pub is_asked: bool,
+    /// Calls.
+    pub calls: u64,
+    /// Blobs that it gave.
+    pub blobs: u64,
+    /// Blobs that it was asked for and does not have.
+    pub misses: u64,
+    /// Calls that it did not answer, or not in time.
+    pub failures: u64,
+    /// Blobs that it gave and that are false.
+    pub faults: u64,
 }
 
 /// Archives that sync may ask, and what they gave, in a [`SyncStatus`].

@@ -273,6 +273,12 @@ group! {
         pub payload_timeout: Duration = Duration::from_secs(8),
         /// Longest time of any other call.
         pub call_timeout: Duration = Duration::from_secs(1),
+        /// Whether the execution client is asked for the blobs of new heights (getBlobs) before peers are: what its pool
+        /// has need not be downloaded. They are verified like those of peers.
+        pub get_blobs: bool = true,
+        /// How long peers are not asked for blobs for which the client is, and longest time of that call. What the client
+        /// does not give by then comes from peers.
+        pub get_blobs_head_start: Duration = Duration::from_millis(250),
         /// While the client is behind: most payloads that it is given between two forkchoice updates. Import is noted
         /// once per update.
         pub catch_up_batch: NonZeroU64 = nonzero!(NonZeroU64, 32),

@@ -235,6 +235,9 @@ fn archive(config: &ArchiveConfig) -> Outcome {
     Ok(())
 }
 
+/// Longest time that new blobs may be kept from peers.
+const LONGEST_HEAD_START: Duration = Duration::from_secs(10);
+
 fn engine(config: &EngineConfig) -> Outcome {
     if let Some(url) = &config.url {
         let plain = |url: &Url| url.scheme() == "http" && url.has_host() && url.username().is_empty();
@@ -242,6 +245,10 @@ fn engine(config: &EngineConfig) -> Outcome {
             let reason = format!("{url:?} is not a URL such as \"http://127.0.0.1:8551\", without TLS and password");
             return Err(broken("engine", "url", reason));
         }
+    }
+    if config.get_blobs_head_start > LONGEST_HEAD_START {
+        let reason = format!("it must be at most {LONGEST_HEAD_START:?}: peers are not asked meanwhile");
+        return Err(broken("engine", "get_blobs_head_start", reason));
     }
     if config.kind == EngineKind::EngineApi {
         if config.url.is_none() {

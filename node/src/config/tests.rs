@@ -86,6 +86,9 @@ fn an_execution_client_needs_a_url_and_a_secret() {
     let text = format!("{kind}url = \"http://127.0.0.1:8551\"\njwt_secret = \"jwt.hex\"\npayload_timeout = \"3s\"\n");
     let engine = from_file(&text).unwrap().config.engine;
     assert_eq!((engine.kind, engine.payload_timeout), (EngineKind::EngineApi, Duration::from_secs(3)));
+    assert!(refusal("[engine]\nget_blobs_head_start = \"11s\"\n").contains("at most 10s"));
+    let engine = from_file("[engine]\nget_blobs = false\nget_blobs_head_start = \"1s\"\n").unwrap().config.engine;
+    assert_eq!((engine.get_blobs, engine.get_blobs_head_start), (false, Duration::from_secs(1)));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use prometheus_client::{
 
 use super::{Kind, gauge};
 use crate::{
-    status::{Stall, StallReason},
+    status::{PoolStatus, Stall, StallReason},
     sync::{SyncView, scheduler::Stats},
 };
 
@@ -30,6 +30,42 @@ pub struct SyncMetrics {
     hedges: Counter,
     hedges_won: Counter,
     wasted: Counter,
+    unclaimed_requests: Counter,
+    unclaimed_items: Counter,
+    pool: PoolMetrics,
+}
+
+/// The execution client's pool.
+#[derive(Debug, Default)]
+struct PoolMetrics {
+    calls: Counter,
+    blobs: Counter,
+    misses: Counter,
+    failures: Counter,
+    faults: Counter,
+}
+
+impl PoolMetrics {
+    fn register(&self, registry: &mut Registry) {
+        let help = "Calls of the execution client's blob pool for blobs of new heights";
+        registry.register("lapis_sync_pool_calls", help, self.calls.clone());
+        let help = "Blobs that the execution client's pool gave";
+        registry.register("lapis_sync_pool_blobs", help, self.blobs.clone());
+        let help = "Blobs that the execution client's pool was asked for and does not have";
+        registry.register("lapis_sync_pool_misses", help, self.misses.clone());
+        let help = "Calls of the execution client's pool without an answer in time";
+        registry.register("lapis_sync_pool_failures", help, self.failures.clone());
+        let help = "Blobs that the execution client's pool gave and that failed verification";
+        registry.register("lapis_sync_pool_faults", help, self.faults.clone());
+    }
+
+    fn counted(&self, before: &Stats, now: &Stats) {
+        self.calls.inc_by(now.pool_calls.saturating_sub(before.pool_calls));
+        self.blobs.inc_by(now.pool_blobs.saturating_sub(before.pool_blobs));
+        self.misses.inc_by(now.pool_misses.saturating_sub(before.pool_misses));
+        self.failures.inc_by(now.pool_failures.saturating_sub(before.pool_failures));
+        self.faults.inc_by(now.pool_faults.saturating_sub(before.pool_faults));
+    }
 }
 
 impl SyncMetrics {
@@ -50,6 +86,9 @@ impl SyncMetrics {
             hedges: Counter::default(),
             hedges_won: Counter::default(),
             wasted: Counter::default(),
+            unclaimed_requests: Counter::default(),
+            unclaimed_items: Counter::default(),
+            pool: PoolMetrics::default(),
         };
         registry.register("lapis_sync_target_height", "Height worked towards", metrics.target.clone());
         registry.register("lapis_sync_peers", "Peers that finished the handshake", metrics.peers.clone());
@@ -65,6 +104,7 @@ impl SyncMetrics {
         registry.register("lapis_sync_stalled", "1 for the reason why nothing moves", metrics.stall.clone());
         registry.register("blob_engine_sync_failures", "Exchanges that a peer spoilt", metrics.failures.clone());
         metrics.register_pace(registry);
+        metrics.pool.register(registry);
         metrics
     }
 
@@ -80,6 +120,10 @@ impl SyncMetrics {
         registry.register("lapis_sync_hedges_won", help, self.hedges_won.clone());
         let help = "Bytes of items that came twice or failed verification";
         registry.register_with_unit("lapis_sync_wasted", help, Unit::Bytes, self.wasted.clone());
+        let help = "Requests for data by root to peers that do not claim it";
+        registry.register("lapis_sync_unclaimed_requests", help, self.unclaimed_requests.clone());
+        let help = "Payloads and blobs that came from peers that do not claim them";
+        registry.register("lapis_sync_unclaimed_items", help, self.unclaimed_items.clone());
     }
 
     /// Other peers were asked for since nothing moved.
@@ -92,6 +136,22 @@ impl SyncMetrics {
         self.hedges.inc_by(now.hedges.saturating_sub(before.hedges));
         self.hedges_won.inc_by(now.hedges_won.saturating_sub(before.hedges_won));
         self.wasted.inc_by(now.wasted_bytes.saturating_sub(before.wasted_bytes));
+        self.unclaimed_requests.inc_by(now.unclaimed_requests.saturating_sub(before.unclaimed_requests));
+        self.unclaimed_items.inc_by(now.unclaimed_items.saturating_sub(before.unclaimed_items));
+        self.pool.counted(before, now);
+    }
+
+    /// What the execution client's pool gave since the start.
+    pub fn pool(&self, is_asked: bool) -> PoolStatus {
+        let PoolMetrics { calls, blobs, misses, failures, faults } = &self.pool;
+        PoolStatus {
+            is_asked,
+            calls: calls.get(),
+            blobs: blobs.get(),
+            misses: misses.get(),
+            failures: failures.get(),
+            faults: faults.get(),
+        }
     }
 
     /// Second requests since the start, and those that were faster than the first.

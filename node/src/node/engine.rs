@@ -1,5 +1,7 @@
 //! The configured engine, and where it starts.
 
+use std::sync::Arc;
+
 use lapis_storage::Store;
 use prometheus_client::registry::Registry;
 use reqwest::Url;
@@ -13,7 +15,11 @@ use crate::{
         embedded::head_at,
         engine_api::{CallObserver, ClientEngine, EngineApi, EngineApiSettings, JwtSecret},
     },
+    sync::pool::BlobPool,
 };
+
+/// An engine, and the blob pool behind it if sync is to ask one.
+type EngineAndPool = (Box<dyn ExecutionEngine>, Option<Arc<dyn BlobPool>>);
 
 /// The execution client that is configured, if one is. To be made first of all: a secret that cannot be used is found
 /// before anything is bound or written.
@@ -39,14 +45,16 @@ pub(super) fn engine(
     options: &NodeOptions,
     client: Option<EngineApi>,
     store: &Store,
-) -> Result<Box<dyn ExecutionEngine>, StartError> {
+) -> Result<EngineAndPool, StartError> {
     Ok(match options.config.engine.kind {
-        EngineKind::None => Box::new(NoEngine),
+        EngineKind::None => (Box::new(NoEngine), None),
         EngineKind::EngineApi => {
             let forks = ForkSchedule::from(options.chain.genesis());
-            Box::new(ClientEngine::new(client.ok_or(StartError::NoEngineUrl)?, forks))
+            let engine = ClientEngine::new(client.ok_or(StartError::NoEngineUrl)?, forks);
+            let pool = options.config.engine.get_blobs.then(|| Arc::new(engine.pool()) as Arc<dyn BlobPool>);
+            (Box::new(engine), pool)
         }
-        EngineKind::Embedded => Box::new(Embedded::new(embedded_head(options, store)?)),
+        EngineKind::Embedded => (Box::new(Embedded::new(embedded_head(options, store)?)), None),
     })
 }
 

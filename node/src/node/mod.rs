@@ -21,9 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     archives::Archives,
-    catch_up::CatchUpLog,
     open::{bind_http, open_store},
-    report::{Reporter, Views},
+    report::Views,
 };
 pub use self::{
     error::StartError,
@@ -46,7 +45,9 @@ use crate::{
     shutdown::{Stage, Supervisor, TaskFailure},
     source::SourceCommands,
     status::{NodeStatus, PeerView},
-    sync::{SyncEngine, SyncParts, SyncView, archive::Archive, scheduler::PeerCapacity, trace::TraceSink},
+    sync::{
+        SyncEngine, SyncParts, SyncView, archive::Archive, pool::BlobPool, scheduler::PeerCapacity, trace::TraceSink,
+    },
 };
 
 /// How long a stop may take before what still runs is abandoned. Everything acknowledged is on disk by then.
@@ -177,6 +178,7 @@ struct Parts {
     repairer: Repairer,
     repaired: Repaired,
     engine: Box<dyn ExecutionEngine>,
+    pool: Option<Arc<dyn BlobPool>>,
     trace: Option<Box<dyn TraceSink>>,
 }
 
@@ -205,7 +207,7 @@ impl Parts {
         let feed = WatermarkFeed::new(store.clone());
         let (repairer, repairs, repaired) = Repairer::new(store.clone(), feed.clone(), metrics.clone());
         provider.set(StoreProvider::new(store.clone(), repairs.clone()));
-        let engine = engine::engine(&options, client, &store)?;
+        let (engine, pool) = engine::engine(&options, client, &store)?;
         let trace = settings::trace(&options.config.sync)?;
         Ok(Self {
             options,
@@ -223,6 +225,7 @@ impl Parts {
             repairer,
             repaired,
             engine,
+            pool,
             trace,
         })
     }
@@ -270,6 +273,7 @@ impl Parts {
             network: self.network,
             store: self.store,
             feed: self.feed,
+            pool: self.pool,
             trace: self.trace,
         };
         let (archiver, archiver_view) = self.archives.archiver(&inner, &handle.peer_id, self.repairs.clone()).unzip();
@@ -304,32 +308,11 @@ struct Inner {
     network: Handle,
     store: Store,
     feed: WatermarkFeed,
+    pool: Option<Arc<dyn BlobPool>>,
     trace: Option<Box<dyn TraceSink>>,
 }
 
 impl Inner {
-    fn reporter(
-        &self,
-        engine: &'static str,
-        views: Views,
-        status: watch::Sender<NodeStatus>,
-        peers: watch::Sender<Vec<PeerView>>,
-    ) -> Reporter {
-        Reporter {
-            chain: self.options.chain.clone(),
-            store: self.store.clone(),
-            feed: self.feed.clone(),
-            network: self.network.clone(),
-            metrics: self.metrics.clone(),
-            engine,
-            views,
-            status,
-            peers,
-            traffic: (0, 0),
-            catch_up: CatchUpLog::default(),
-        }
-    }
-
     /// Tasks that finish what is under way: import, repair, pruning, what is known of peers.
     fn spawn_work(
         &self,
@@ -366,7 +349,7 @@ impl Inner {
         (repairs, repaired): (RepairRequests, Repaired),
         (view, capacities): (watch::Sender<SyncView>, watch::Sender<Vec<PeerCapacity>>),
     ) {
-        let Self { options, metrics, network, store, feed, trace } = self;
+        let Self { options, metrics, network, store, feed, pool, trace } = self;
         let sync_config = settings::sync(&options.config);
         if let Source::Local(commands) = options.source {
             let (store, feed) = (store.clone(), feed.clone());
@@ -383,6 +366,7 @@ impl Inner {
                 events,
                 kzg,
                 archives,
+                pool,
                 feed,
                 repairs,
                 repaired,

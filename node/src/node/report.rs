@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    Inner,
     archives::ArchiverView,
     catch_up::{CatchUpLog, Line, Position},
     peer_view,
@@ -58,6 +59,31 @@ pub(super) struct Views {
     pub(super) import: watch::Receiver<ImportState>,
     /// `None` if this node does not archive.
     pub(super) archiver: Option<ArchiverView>,
+}
+
+impl Inner {
+    /// What puts the views together.
+    pub(super) fn reporter(
+        &self,
+        engine: &'static str,
+        views: Views,
+        status: watch::Sender<NodeStatus>,
+        peers: watch::Sender<Vec<PeerView>>,
+    ) -> Reporter {
+        Reporter {
+            chain: self.options.chain.clone(),
+            store: self.store.clone(),
+            feed: self.feed.clone(),
+            network: self.network.clone(),
+            metrics: self.metrics.clone(),
+            engine,
+            views,
+            status,
+            peers,
+            traffic: (0, 0),
+            catch_up: CatchUpLog::default(),
+        }
+    }
 }
 
 /// Verified blobs at a moment, for a rate.
@@ -161,6 +187,7 @@ impl Reporter {
                 items: self.metrics.pipeline.archived_items(),
                 faults: self.metrics.sync.archive_faults(),
             };
+            status.sync.pool = self.metrics.sync.pool(sync.is_pool_open);
             status.sync.bytes_in = bytes_in;
             status.sync.bytes_out = bytes_out;
             status.not_ready = not_ready(behind, &sync, stall.as_ref().filter(|_| counts));

@@ -123,6 +123,7 @@ pub(super) fn sync(config: &Config) -> SyncConfig {
             PacingKind::Fixed => Pacing::Fixed(FIXED_GAP),
         },
         follow: true,
+        pool_head_start: config.engine.get_blobs_head_start,
     };
     let defaults = PipelineConfig::default();
     let threads = if config.verify.threads == 0 { defaults.threads } else { config.verify.threads };

@@ -13,6 +13,7 @@ pub mod archive;
 mod driver;
 mod fetch;
 mod pipeline;
+pub mod pool;
 pub mod scheduler;
 pub mod simulation;
 pub mod trace;

@@ -177,6 +177,16 @@ impl EngineServer {
         self.with(|state| state.model.change_genesis());
     }
 
+    /// Has these blobs, by height and index, in its pool from now on, and says that it gives blobs.
+    pub fn hold_blobs(&self, which: impl Fn(Height, u64) -> bool) {
+        self.with(|state| state.model.hold_blobs(which));
+    }
+
+    /// Changes a bit of every blob that it gives.
+    pub fn spoil_blobs(&self) {
+        self.with(|state| state.model.spoils_blobs = true);
+    }
+
     /// Has all blocks up to `height`, as if from peers of its own.
     pub fn acquire(&self, height: Height) {
         self.with(|state| state.model.acquire(height));

@@ -1,6 +1,9 @@
 //! What a client keeps: blocks by hash, and a head.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use lapis_protocol_spec::{Bytes32, Height};
 use serde_json::{Value as Json, json};
@@ -15,6 +18,9 @@ pub(super) struct Model {
     /// Blocks that it has, with their numbers.
     blocks: HashMap<Bytes32, u64>,
     head: Bytes32,
+    /// Versioned hashes of the blobs in its pool; `None` if it does not give any.
+    pool: Option<HashSet<Bytes32>>,
+    pub(super) spoils_blobs: bool,
     pub(super) says_accepted: bool,
     pub(super) writes_capitals: bool,
     pub(super) complaints: Vec<String>,
@@ -28,6 +34,8 @@ impl Model {
             genesis,
             blocks: HashMap::from([(genesis, 0)]),
             head: genesis,
+            pool: None,
+            spoils_blobs: false,
             says_accepted: false,
             writes_capitals: false,
             complaints: Vec::new(),
@@ -60,6 +68,12 @@ impl Model {
         }
     }
 
+    pub(super) fn hold_blobs(&mut self, which: impl Fn(Height, u64) -> bool) {
+        let blobs = self.chain.blocks().iter().flat_map(|block| &block.blobs);
+        let held = blobs.filter(|blob| which(blob.height, blob.index));
+        self.pool = Some(held.map(|blob| blob.versioned_hash()).collect());
+    }
+
     pub(super) fn head_height(&self) -> Option<Height> {
         let height = *self.blocks.get(&self.head)?;
         (height <= self.chain.last() && self.hash(height) == self.head).then_some(height)
@@ -68,14 +82,8 @@ impl Model {
     /// The proper answer to a call.
     pub(super) fn answer(&mut self, method: &str, params: &Json) -> Reaction {
         let result = match method {
-            "engine_exchangeCapabilities" => json!([
-                "engine_newPayloadV3",
-                "engine_newPayloadV4",
-                "engine_forkchoiceUpdatedV3",
-                "engine_getPayloadV3",
-                "engine_newPayloadV99",
-                "testing_something"
-            ]),
+            "engine_exchangeCapabilities" => self.capabilities(),
+            "engine_getBlobsV1" if self.pool.is_some() => self.blobs(&params[0]),
             "engine_newPayloadV3" | "engine_newPayloadV4" => return self.new_payload(method, params),
             "engine_forkchoiceUpdatedV3" => return self.forkchoice_updated(params),
             "eth_getBlockByNumber" => self.block(self.head),
@@ -83,6 +91,38 @@ impl Model {
             _ => return Reaction::Error(-32601, "the method does not exist"),
         };
         Reaction::Result(result)
+    }
+
+    fn capabilities(&self) -> Json {
+        let mut methods = vec![
+            "engine_newPayloadV3",
+            "engine_newPayloadV4",
+            "engine_forkchoiceUpdatedV3",
+            "engine_getPayloadV3",
+            "engine_newPayloadV99",
+            "testing_something",
+        ];
+        methods.extend(self.pool.is_some().then_some("engine_getBlobsV1"));
+        json!(methods)
+    }
+
+    /// For each hash the blob with its proof, or null.
+    fn blobs(&mut self, hashes: &Json) -> Json {
+        let hashes = hashes.as_array().map(Vec::as_slice).unwrap_or_default();
+        if hashes.is_empty() || hashes.len() > 128 {
+            self.complaints.push(format!("{} hashes in a call", hashes.len()));
+        }
+        hashes.iter().map(|hash| self.blob(text(hash))).collect()
+    }
+
+    fn blob(&self, hash: &str) -> Json {
+        let held = |hash: &Bytes32| self.pool.as_ref().is_some_and(|pool| pool.contains(hash));
+        let found = Bytes32::from_hex(hash).filter(held).and_then(|hash| self.chain.sidecar_by_hash(&hash));
+        let Some(sidecar) = found else { return Json::Null };
+        let mut blob = sidecar.blob.as_ref().to_vec();
+        // The lowest byte of a number: it stays a field element.
+        blob[31] ^= u8::from(self.spoils_blobs);
+        json!({ "blob": alloy_primitives::hex::encode_prefixed(blob), "proof": sidecar.kzg_proof.to_string() })
     }
 
     fn block(&self, hash: Bytes32) -> Json {

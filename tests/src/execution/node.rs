@@ -42,6 +42,11 @@ impl Live {
         self.node.address()
     }
 
+    /// Connects to the node that says this of itself.
+    pub async fn dial(&self, status: &NodeStatus) {
+        self.node.dial(status.addresses[0].clone()).await;
+    }
+
     /// Decides `blocks`, the next ones.
     pub async fn decide(&self, blocks: &[Block]) {
         for block in blocks {
@@ -95,6 +100,9 @@ impl Importer {
             // They come from this machine, and no more peers are wanted than these.
             ("LAPIS_NETWORK__TARGET_PEERS", "0"),
             ("LAPIS_LIMITS__FETCH_BYTES_TOTAL", "2GiB"),
+            // How fast a client answers is not what is tried.
+            ("LAPIS_ENGINE__CALL_TIMEOUT", "10s"),
+            ("LAPIS_ENGINE__GET_BLOBS_HEAD_START", "10s"),
         ];
         self.process = Some(self.program.run(peers, &settings).await);
     }

@@ -8,10 +8,10 @@ use crate::{TestChain, peer::fault::Fault};
 /// Result code and text of an error chunk.
 pub(super) type Refusal = (u8, &'static str);
 
-/// The items that answer `request` by a peer that knows `chain` up to `visible`. Clones of items share their bytes.
+/// The items that answer `request` by a peer that knows `chain` up to `visible`, and holds undecided data up to `held`. Clones of items share their bytes.
 pub(super) fn answer(
     chain: &TestChain,
-    visible: Height,
+    (visible, held): (Height, Height),
     fault: Option<Fault>,
     request: &Request,
 ) -> Result<Vec<Item>, Refusal> {
@@ -26,12 +26,12 @@ pub(super) fn answer(
             chain.validator_set(root).cloned().map(Item::ValidatorSet).into_iter().collect()
         }
         Request::PayloadsByRoot(ids) => {
-            let known = (1..=visible).filter(|height| ids.contains(chain.block(*height).value.id()));
+            let known = (1..=held).filter(|height| ids.contains(chain.block(*height).value.id()));
             known.map(|height| payload(chain, height)).collect()
         }
         Request::BlobsByRoot(hashes) => {
             let known = hashes.iter().filter_map(|hash| chain.sidecar_by_hash(hash));
-            known.filter(|sidecar| sidecar.height <= visible).cloned().map(Item::Blob).collect()
+            known.filter(|sidecar| sidecar.height <= held).cloned().map(Item::Blob).collect()
         }
     })
 }

@@ -30,6 +30,8 @@ pub(super) struct Script {
     pub(super) fault: Option<Fault>,
     /// Up to here it knows the chain.
     pub(super) visible: watch::Receiver<Height>,
+    /// Up to here it holds payloads and blobs.
+    pub(super) undecided: watch::Receiver<Height>,
     pub(super) allowance: Allowance,
     pub(super) log: Recorder,
     pub(super) end: CancellationToken,
@@ -54,7 +56,8 @@ async fn exchange(script: Script, method: Method, peer: PeerId, mut stream: Stre
     let request = Request::decode(method, &body).map_err(io::Error::other)?;
     script.log.asked(peer, request.clone());
     let visible = *script.visible.borrow();
-    let steps = match answer(&script.chain, visible, script.fault, &request) {
+    let held = visible.max(*script.undecided.borrow());
+    let steps = match answer(&script.chain, (visible, held), script.fault, &request) {
         Ok(items) => {
             let spoilt = script.fault.and_then(|fault| spoil(fault, &script.chain, &request, &items));
             if spoilt.is_some() {

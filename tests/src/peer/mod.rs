@@ -44,6 +44,7 @@ pub struct ScriptedPeer {
     fault: Option<Fault>,
     log: LogView,
     visible: watch::Sender<Height>,
+    undecided: watch::Sender<Height>,
     allowance: Allowance,
     subscribers: watch::Receiver<usize>,
     commands: mpsc::Sender<Command>,
@@ -65,6 +66,7 @@ impl ScriptedPeer {
     async fn start(chain: &Arc<TestChain>, fault: Option<Fault>) -> Self {
         crate::log_to_stderr();
         let (visible, visible_view) = watch::channel(chain.last());
+        let (undecided, undecided_view) = watch::channel(0);
         let allowance = Allowance::unlimited();
         let (recorder, log) = log::new();
         let end = CancellationToken::new();
@@ -72,6 +74,7 @@ impl ScriptedPeer {
             chain: Arc::clone(chain),
             fault,
             visible: visible_view,
+            undecided: undecided_view,
             allowance: allowance.clone(),
             log: recorder,
             end: end.clone(),
@@ -89,6 +92,7 @@ impl ScriptedPeer {
             fault,
             log,
             visible,
+            undecided,
             allowance,
             subscribers,
             commands,
@@ -117,6 +121,12 @@ impl ScriptedPeer {
         self.visible.send_replace(height);
     }
 
+    /// From now on it holds payloads and blobs of the chain up to `height`, whether it knows them as decided or not, and
+    /// serves them by root.
+    pub fn hold_undecided(&self, height: Height) {
+        self.undecided.send_replace(height);
+    }
+
     /// From now on it sends no more sidecars once it has sent `count` since its start; answers wait at that point.
     pub fn allow_sidecars(&self, count: usize) {
         self.allowance.set(count);
@@ -138,7 +148,14 @@ impl ScriptedPeer {
         self.greet(address, status).await.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The same for a peer of which it is not known what it does, with what the ordered fault makes it say of itself.
+    /// Tells a peer to which it is connected what it has now.
+    pub async fn tell(&self, chain: &TestChain, peer: PeerId) {
+        let status = status(chain, *self.visible.borrow(), None);
+        let reply = self.ask(peer, &Request::Status(status)).await;
+        assert!(matches!(reply.as_slice(), [Reply::Item(_)]), "{reply:?}");
+    }
+
+    /// The same as [`ScriptedPeer::dial`] for a peer of which it is not known what it does, with what the ordered fault makes it say of itself.
     ///
     /// # Errors
     /// What to tell a person.

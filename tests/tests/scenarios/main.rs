@@ -21,5 +21,6 @@ mod killed;
 mod limits;
 mod pruned;
 mod serving;
+mod undecided;
 mod validator_sets;
 mod validators;

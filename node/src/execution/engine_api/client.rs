@@ -26,8 +26,10 @@ pub(super) const METHODS: [&str; 6] = [
     "engine_forkchoiceUpdatedV3",
     "engine_getPayloadV3",
     "engine_getPayloadV4",
-    "engine_getBlobsV1",
+    GET_BLOBS,
 ];
+/// The method that gives blobs of a client's pool.
+pub(super) const GET_BLOBS: &str = "engine_getBlobsV1";
 
 /// Bound of answers that hold no payload: statuses, capabilities, and blocks with the hashes of their transactions.
 const SMALL_ANSWER: usize = 4 * 1024 * 1024;
@@ -225,7 +227,7 @@ impl EngineApi {
     pub async fn blobs(&self, versioned_hashes: &[B256]) -> Result<Vec<Option<PoolBlob>>, EngineApiError> {
         let asked = versioned_hashes.get(..MAX_BLOBS_PER_CALL).unwrap_or(versioned_hashes);
         let limits = self.quick(SMALL_ANSWER.saturating_add(asked.len().saturating_mul(BLOB_IN_JSON)));
-        let call = self.rpc.call("engine_getBlobsV1", &(asked,), limits)?;
+        let call = self.rpc.call(GET_BLOBS, &(asked,), limits)?;
         // Some clients answer null as a whole if they lack one of them.
         let answer: Option<Vec<Option<BlobAndProof>>> =
             self.observer.observe(call.method, self.rpc.send_nullable(&call)).await?;

@@ -3,10 +3,12 @@
 use alloy_primitives::B256;
 use alloy_rpc_types_engine::ForkchoiceState;
 use futures::future::{BoxFuture, FutureExt};
+use tokio::sync::watch;
 
 use super::{
-    client::{EngineApi, PrepareError},
+    client::{EngineApi, GET_BLOBS, PrepareError},
     error::EngineApiError,
+    pool::ClientPool,
 };
 use crate::execution::{
     ExecutionEngine, ForkSchedule, Habits, Head, ImportBlock, PayloadStatus, Standing, Unavailability,
@@ -17,18 +19,27 @@ use crate::execution::{
 pub struct ClientEngine {
     api: EngineApi,
     forks: ForkSchedule,
+    /// Whether the client says that it gives blobs of its pool; told anew whenever it is asked what it has.
+    has_blobs: watch::Sender<bool>,
 }
 
 impl ClientEngine {
     /// An engine over `api` for a chain with these forks.
     #[must_use]
     pub fn new(api: EngineApi, forks: ForkSchedule) -> Self {
-        Self { api, forks }
+        Self { api, forks, has_blobs: watch::Sender::new(false) }
+    }
+
+    /// The client's blob pool. It may be asked once the client has said that it has the method.
+    #[must_use]
+    pub fn pool(&self) -> ClientPool {
+        ClientPool { api: self.api.clone(), has_blobs: self.has_blobs.subscribe() }
     }
 
     async fn stand(&self) -> Result<Standing, EngineApiError> {
         match self.api.exchange_capabilities().await {
             Ok(has) => {
+                self.has_blobs.send_replace(has.contains(GET_BLOBS));
                 if let Some(lacking) = self.required().find(|method| !has.contains(*method)) {
                     return Err(EngineApiError::LacksMethod(lacking));
                 }

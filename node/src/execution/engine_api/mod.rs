@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | [`client`] | the methods, for import ([`ClientEngine`]) and for producers |
 //! | `engine` | a client as an engine |
+//! | `pool` | a client's blob pool as a source for sync |
 //! | `producing` | what producers ask besides the Engine API's methods |
 //! | `rpc` | one call: credentials, limits of time and bytes, one retry |
 //! | [`jwt`] | the secret and its tokens |
@@ -32,6 +33,7 @@ pub mod client;
 mod engine;
 pub mod error;
 pub mod jwt;
+mod pool;
 mod producing;
 mod rpc;
 #[cfg(test)]
@@ -47,5 +49,6 @@ pub use self::{
     engine::ClientEngine,
     error::{EngineApiError, RpcCode, RpcError},
     jwt::{JwtSecret, JwtSecretError},
+    pool::ClientPool,
     producing::GenesisBlock,
 };

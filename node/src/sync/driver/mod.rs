@@ -4,6 +4,7 @@ mod announce;
 mod archives;
 mod commit;
 mod mend;
+mod pool;
 mod progress;
 mod values;
 mod view;
@@ -27,12 +28,14 @@ use self::{
     archives::Archives,
     commit::{Committed, FetchedValues},
     mend::MendOutcome,
+    pool::Pool,
     progress::Progress,
 };
 use super::{
     archive::Archive,
     fetch::{Arrival, Fetched, Outlets},
     pipeline::{Pipeline, PipelineConfig, PipelineEvent, StageFailure},
+    pool::BlobPool,
     scheduler::{Input, Mend, PeerCapacity, RequestId, Scheduler, SchedulerConfig, SourceId, Stats},
     trace::{Begin, RecordedScheduler, TraceSink},
 };
@@ -72,6 +75,8 @@ pub struct SyncParts {
     pub kzg: Arc<Kzg>,
     /// Archives that are asked for what no peer has.
     pub archives: Vec<Arc<dyn Archive>>,
+    /// The execution client's pool, if it is to be asked for blobs.
+    pub pool: Option<Arc<dyn BlobPool>>,
     /// Watermarks of the store.
     pub feed: WatermarkFeed,
     /// Where damaged rows are reported.
@@ -109,6 +114,7 @@ pub enum SyncError {
 pub struct SyncEngine {
     parts: SyncParts,
     archives: Archives,
+    pool: Pool,
     scheduler: RecordedScheduler,
     pipeline: Pipeline,
     fetches: JoinSet<Fetched>,
@@ -154,6 +160,7 @@ impl SyncEngine {
         let outlets = Outlets { entrance: pipeline.entrance.clone(), arrivals: sender };
         Self {
             archives: Archives::new(std::mem::take(&mut parts.archives)),
+            pool: Pool::new(parts.pool.take()),
             scheduler,
             pipeline,
             fetches: JoinSet::new(),
@@ -198,6 +205,7 @@ impl SyncEngine {
                     Some(held) => Input::ArchiveCovers { archive, held },
                     None => Input::ArchiveGone { archive },
                 }),
+                is_open = self.pool.changed() => self.inform(Input::PoolAnnounced(is_open)),
                 Some(mended) = self.mends.join_next() => self.on_mended(mended?).await?,
                 Some(lost) = self.parts.repaired.recv() => self.on_lost(lost),
                 Ok(()) = watermarks.changed() => self.on_watermarks(*watermarks.borrow_and_update()),
@@ -313,7 +321,8 @@ impl SyncEngine {
         Ok(())
     }
 
-    /// A peer is reported; an archive is nobody's reputation and only counted.
+    /// A peer is reported; an archive is nobody's reputation and only counted. What the pool does is this machine's
+    /// business, and the scheduler counts it.
     ///
     /// The network's loop never waits for anything, so this returns soon; if it has stopped, so will this engine.
     async fn blame(&self, source: SourceId, offence: Offence) {
@@ -323,6 +332,7 @@ impl SyncEngine {
                 let _ = self.parts.network.report(peer, offence).await;
             }
             SourceId::Archive(_) => self.parts.metrics.sync.archive_fault(offence),
+            SourceId::Pool => {}
         }
     }
 

@@ -25,6 +25,8 @@ pub struct SyncView {
     pub in_flight: usize,
     /// Whether received data waits for verification or is in it.
     pub verifying: bool,
+    /// Whether the execution client's pool is asked for blobs of new heights.
+    pub is_pool_open: bool,
     /// Why nothing moves, if nothing has moved for a while.
     pub stall: Option<Blocked>,
     /// Whole seconds since something moved, while behind.

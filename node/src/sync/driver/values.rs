@@ -54,7 +54,7 @@ impl SyncEngine {
     async fn on_committed(&mut self, committed: Committed) {
         let Committed { source, blobs, decided: stored, obstacle, rest } = committed;
         self.parts.metrics.store.decided(&blobs, &stored);
-        if !source.is_peer() {
+        if source.is_archive() {
             self.parts.metrics.sync.archived_values(blobs.len());
         }
         self.parts.feed.refresh();

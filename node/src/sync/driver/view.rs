@@ -21,6 +21,7 @@ impl SyncEngine {
             buffered_bytes: self.scheduler.buffered_bytes(),
             in_flight: self.scheduler.in_flight(),
             verifying: self.pipeline.entrance.is_verifying(),
+            is_pool_open: self.scheduler.is_pool_open(),
             stall,
             seconds_without_progress: self.progress.without(now).as_secs(),
             is_stuck: self.progress.is_stuck(now),

@@ -19,6 +19,7 @@ impl SyncEngine {
         let supplier = match action.source {
             SourceId::Peer(peer) => Some(Supplier::Peer(peer, Box::new(self.parts.network.clone()))),
             SourceId::Archive(id) => self.archives.get(id).map(|archive| Supplier::Archive(id, archive)),
+            SourceId::Pool => self.pool.get().map(Supplier::Pool),
         };
         let Some(supplier) = supplier else {
             self.inform(Input::Finished { id: action.id, report: Report::empty(Outcome::Local) });

@@ -1,4 +1,5 @@
-//! Two ways to items: an exchange with a peer, and reading from an archive. Both give them one by one, unchecked.
+//! Three ways to items: an exchange with a peer, reading from an archive, and a call of the execution client's pool. All
+//! give them one by one, unchecked.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -16,9 +17,10 @@ use lapis_protocol_spec::{
 use libp2p::PeerId;
 use tokio::time::timeout;
 
-use super::{MAX_VALUES_BYTES, error::FetchError};
+use super::{MAX_VALUES_BYTES, error::FetchError, pool};
 use crate::sync::{
     archive::{Archive, ArchiveFault, ArchiveId, ArchivedValue},
+    pool::BlobPool,
     scheduler::{Fetch, SourceId},
 };
 
@@ -32,6 +34,8 @@ pub(in crate::sync) enum Supplier {
     Peer(PeerId, Box<Handle>),
     /// An archive.
     Archive(ArchiveId, Arc<dyn Archive>),
+    /// The execution client's pool.
+    Pool(Arc<dyn BlobPool>),
 }
 
 impl Supplier {
@@ -39,6 +43,7 @@ impl Supplier {
         match self {
             Self::Peer(peer, _) => SourceId::Peer(*peer),
             Self::Archive(archive, _) => SourceId::Archive(*archive),
+            Self::Pool(_) => SourceId::Pool,
         }
     }
 
@@ -49,11 +54,14 @@ impl Supplier {
                 let Some(request) = request(fetch) else { return Ok(None) };
                 let exchange = network.request(*peer, request).await?;
                 Ok(Some(Answer::Exchange(Box::new(match fetch {
-                    Fetch::Payloads(values) => exchange.with_item_limit(payload_limit(values)),
+                    Fetch::Payloads(values) | Fetch::PayloadsByRoot(values) => {
+                        exchange.with_item_limit(payload_limit(values))
+                    }
                     _ => exchange,
                 }))))
             }
             Self::Archive(_, archive) => Ok(Some(Answer::Archive(Reading::new(Arc::clone(archive), fetch)))),
+            Self::Pool(pool) => Ok(Some(Answer::Pool(pool::ask(pool.as_ref(), fetch).await?.into_iter()))),
         }
     }
 }
@@ -67,6 +75,10 @@ fn request(fetch: &Fetch) -> Option<Request> {
         Fetch::ValidatorSet { root, .. } => Request::ValidatorSetByRoot(*root),
         Fetch::Payloads(values) => {
             Request::PayloadsByRange(HeightRange::new(values.first()?.value().height, values.len() as u64))
+        }
+        Fetch::PayloadsByRoot(values) => {
+            let ids: Vec<Bytes32> = values.iter().map(|value| *value.id()).collect();
+            Request::PayloadsByRoot(ids.try_into().ok()?)
         }
         Fetch::WholeHeights(values) => {
             let (first, last) = (values.first()?.value().height, values.last()?.value().height);
@@ -100,6 +112,7 @@ fn payload_limit(values: &[IdentifiedValue]) -> usize {
 pub(super) enum Answer {
     Exchange(Box<Exchange>),
     Archive(Reading),
+    Pool(vec::IntoIter<WireItem>),
 }
 
 impl Answer {
@@ -108,13 +121,14 @@ impl Answer {
         match self {
             Self::Exchange(exchange) => Ok(exchange.next().await?),
             Self::Archive(reading) => reading.next().await,
+            Self::Pool(items) => Ok(items.next()),
         }
     }
 
     /// The height that was read last, where others of the answer are independent of it.
     pub(super) fn height(&self) -> Option<Height> {
         match self {
-            Self::Exchange(_) => None,
+            Self::Exchange(_) | Self::Pool(_) => None,
             Self::Archive(reading) => Some(reading.height),
         }
     }
@@ -122,7 +136,7 @@ impl Answer {
     /// Validator sets that came unasked for with decided values, none of them twice.
     pub(super) fn take_sets(&mut self) -> Vec<(Bytes32, ValidatorSet)> {
         match self {
-            Self::Exchange(_) => Vec::new(),
+            Self::Exchange(_) | Self::Pool(_) => Vec::new(),
             Self::Archive(reading) => std::mem::take(&mut reading.sets),
         }
     }
@@ -161,7 +175,7 @@ impl Reading {
                 .filter(|height| *height > 0)
                 .map(|height| Read::ValidatorSet(*root, height))
                 .collect(),
-            Fetch::Payloads(values) => {
+            Fetch::Payloads(values) | Fetch::PayloadsByRoot(values) => {
                 let limit = |value| payload_limit(std::slice::from_ref(value));
                 values.iter().map(|value| Read::Payload(height(value), limit(value))).collect()
             }

@@ -3,7 +3,7 @@
 use lapis_p2p::{ExchangeError, Fault, Offence, RequestError};
 use lapis_protocol_spec::{Bytes32, PayloadFault, framing::ErrorCode, gates::MatchFault};
 
-use crate::sync::{archive::ArchiveFault, pipeline::PipelineClosed, scheduler::Outcome};
+use crate::sync::{archive::ArchiveFault, pipeline::PipelineClosed, pool::PoolFault, scheduler::Outcome};
 
 /// Why an exchange ended before its response did.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,8 @@ pub(super) enum FetchError {
     Exchange(#[from] ExchangeError),
     #[error("{0}")]
     Archive(#[from] ArchiveFault),
+    #[error("{0}")]
+    Pool(#[from] PoolFault),
     #[error("{0}")]
     Match(#[from] MatchFault),
     #[error("{0}")]
@@ -35,7 +37,8 @@ impl From<PipelineClosed> for FetchError {
 }
 
 impl FetchError {
-    /// Whose fault it is. Of an archive it is said in the same words as of a peer; what it costs is another matter.
+    /// Whose fault it is. Of an archive and the pool it is said in the same words as of a peer; what it costs is another
+    /// matter.
     pub(super) fn fault(&self) -> Fault {
         match self {
             Self::Request(error) => error.fault(),
@@ -43,6 +46,8 @@ impl FetchError {
             Self::Archive(ArchiveFault::Damaged(_)) => Fault::Peer(Offence::InvalidData),
             Self::Archive(ArchiveFault::Unavailable(_)) => Fault::Unavailable,
             Self::Archive(ArchiveFault::Passing(_)) => Fault::Unclear(Offence::Timeout),
+            Self::Pool(PoolFault::Unsupported(_)) => Fault::Unavailable,
+            Self::Pool(PoolFault::Failing(_)) => Fault::Unclear(Offence::Timeout),
             Self::Match(_) => Fault::Peer(Offence::Unrequested),
             Self::Payload(_) => Fault::Peer(Offence::InvalidData),
             Self::ValidatorSet(_) | Self::OtherItem => Fault::Peer(Offence::Malformed),
@@ -66,7 +71,7 @@ impl FetchError {
     }
 
     fn is_unsupported(&self) -> bool {
-        matches!(self, Self::Request(RequestError::Unsupported { .. }))
+        matches!(self, Self::Request(RequestError::Unsupported { .. }) | Self::Pool(PoolFault::Unsupported(_)))
     }
 
     /// Whether the peer could not answer, rather than that it does not have what was asked for.

@@ -1,10 +1,12 @@
-//! Exchange tasks: one per request, item by item from a peer's socket or an archive into the pipeline.
+//! Exchange tasks: one per request, item by item from a peer's socket, an archive or the execution client's
+//! pool into the pipeline.
 //!
 //! Each item is matched before the next one is taken; a full pipeline stops the taking. Whoever answers, the rules are
 //! the same: [`answer`] knows how to ask, nothing else does. Dropping a task resets its stream, or stops the reading.
 
 mod answer;
 mod error;
+mod pool;
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -111,7 +113,8 @@ impl FetchTask {
         let result = match fetch {
             Fetch::Values(heights) => self.values(&mut answer, heights).await,
             Fetch::ValidatorSet { root, .. } => self.validator_set(&mut answer, root).await,
-            Fetch::Payloads(values) => self.payloads(&mut answer, values).await,
+            Fetch::Payloads(values) => self.payloads(&mut answer, Payloads::by_range(values)).await,
+            Fetch::PayloadsByRoot(values) => self.payloads(&mut answer, Payloads::by_root(values)).await,
             Fetch::WholeHeights(values) => self.whole_heights(&mut answer, values).await,
             Fetch::Blobs(wanted) => self.blobs(&mut answer, wanted).await,
         };
@@ -150,8 +153,7 @@ impl FetchTask {
         Ok(())
     }
 
-    async fn payloads(&mut self, answer: &mut Answer, values: Vec<IdentifiedValue>) -> Result<(), FetchError> {
-        let mut matcher = Payloads::by_range(values);
+    async fn payloads(&mut self, answer: &mut Answer, mut matcher: Payloads) -> Result<(), FetchError> {
         while let Some(item) = answer.next().await? {
             let WireItem::Payload(envelope) = item else { return Err(FetchError::OtherItem) };
             self.payload(matcher.accept(envelope)?).await?;

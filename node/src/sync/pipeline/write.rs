@@ -42,7 +42,7 @@ struct Gathered {
 impl Gathered {
     fn push(&mut self, Proven { source, item, data }: Proven) {
         self.items.push(item);
-        self.archived += usize::from(!source.is_peer());
+        self.archived += usize::from(source.is_archive());
         match data {
             ProvenData::Blob(sidecar) => {
                 self.bytes += usize::try_from(SIDECAR_BYTES).unwrap_or(usize::MAX);

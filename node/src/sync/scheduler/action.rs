@@ -13,6 +13,9 @@ use crate::sync::archive::ArchiveId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId(pub u64);
 
+/// How the pool is called where others have a name.
+const POOL: &str = "execution client";
+
 /// Somebody who can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceId {
@@ -20,11 +23,13 @@ pub enum SourceId {
     Peer(PeerId),
     /// An archive.
     Archive(ArchiveId),
+    /// The blob pool of the execution client.
+    Pool,
 }
 
 /// What is wrong with the name of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it names neither a peer nor an archive")]
+#[error("it names neither a peer nor an archive nor the pool")]
 pub struct NotASource;
 
 impl FromStr for SourceId {
@@ -36,6 +41,7 @@ impl FromStr for SourceId {
             Some(("archive", place)) => {
                 place.parse().map(|place| Self::Archive(ArchiveId(place))).map_err(|_| NotASource)
             }
+            _ if name == POOL => Ok(Self::Pool),
             _ => Err(NotASource),
         }
     }
@@ -58,6 +64,11 @@ impl SourceId {
     pub fn is_peer(self) -> bool {
         matches!(self, Self::Peer(_))
     }
+
+    /// Whether it is an archive.
+    pub fn is_archive(self) -> bool {
+        matches!(self, Self::Archive(_))
+    }
 }
 
 impl From<PeerId> for SourceId {
@@ -77,6 +88,7 @@ impl fmt::Display for SourceId {
         match self {
             Self::Peer(peer) => write!(f, "peer {peer}"),
             Self::Archive(archive) => write!(f, "{archive}"),
+            Self::Pool => f.write_str(POOL),
         }
     }
 }
@@ -106,6 +118,8 @@ pub enum Fetch {
     },
     /// Payloads of these values, which are at contiguous heights.
     Payloads(Vec<IdentifiedValue>),
+    /// Payloads of these values, decided by whoever is asked or not.
+    PayloadsByRoot(Vec<IdentifiedValue>),
     /// All blobs of these values; heights between them have no blobs.
     WholeHeights(Vec<IdentifiedValue>),
     /// Single blobs: values with the indices wanted of them.
@@ -119,6 +133,7 @@ impl Fetch {
             Self::Values(_) => Method::DecidedValuesByRange,
             Self::ValidatorSet { .. } => Method::ValidatorSetByRoot,
             Self::Payloads(_) => Method::PayloadsByRange,
+            Self::PayloadsByRoot(_) => Method::PayloadsByRoot,
             Self::WholeHeights(_) => Method::BlobsByRange,
             Self::Blobs(_) => Method::BlobsByRoot,
         }
@@ -139,6 +154,14 @@ impl Item {
     /// Whether it is a payload.
     pub fn is_payload(self) -> bool {
         matches!(self, Self::Payload(_))
+    }
+
+    /// Its index in its height, if it is a blob.
+    pub(super) fn index(self) -> Option<u64> {
+        match self {
+            Self::Payload(_) => None,
+            Self::Blob(_, index) => Some(index),
+        }
     }
 
     /// The height that the item belongs to.

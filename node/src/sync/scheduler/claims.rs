@@ -3,7 +3,7 @@
 use lapis_protocol_spec::{Height, HeightRanges, Method, Status};
 
 /// Kinds of data that a source may hold for a height.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Kind {
     /// Decided values.
     Values,
@@ -60,6 +60,17 @@ impl Claims {
     pub(super) fn may_have_parts(&self, kind: Kind, height: Height) -> bool {
         match self {
             Self::Peer { status, .. } => keeps(status, kind, height) && height <= status.decided_height,
+            Self::Archive(_) => false,
+        }
+    }
+
+    /// Whether it is a peer that has not decided `height`, as far as is known, and stands no more than `below` below it.
+    pub(super) fn is_just_below(&self, height: Height, below: u64) -> bool {
+        match self {
+            Self::Peer { status, announced } => {
+                let head = status.decided_height.max(*announced);
+                status.decided_height < height && *announced != height && height <= head.saturating_add(below)
+            }
             Self::Archive(_) => false,
         }
     }

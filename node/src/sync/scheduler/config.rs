@@ -38,6 +38,10 @@ pub struct SchedulerConfig {
     pub pacing: Pacing,
     /// Whether decided values are fetched from peers (they may come from a local source instead).
     pub follow: bool,
+    /// How long peers are not asked for blobs of a new height for which the execution client's pool is to be asked, and
+    /// how long a call of it may take.
+    #[serde(default)]
+    pub pool_head_start: Duration,
 }
 
 impl Default for SchedulerConfig {
@@ -50,6 +54,7 @@ impl Default for SchedulerConfig {
             max_loaded_heights: 512,
             pacing: Pacing::Adaptive,
             follow: true,
+            pool_head_start: Duration::from_millis(250),
         }
     }
 }
@@ -116,6 +121,20 @@ pub struct Stats {
     pub hedges_won: u64,
     /// Bytes of items that came twice, or failed verification.
     pub wasted_bytes: u64,
+    /// Requests for data by root to peers that do not claim it.
+    pub unclaimed_requests: u64,
+    /// Payloads and blobs that came of them.
+    pub unclaimed_items: u64,
+    /// Calls of the execution client's pool.
+    pub pool_calls: u64,
+    /// Blobs that it gave.
+    pub pool_blobs: u64,
+    /// Blobs that it was asked for and does not have.
+    pub pool_misses: u64,
+    /// Calls that it did not answer, or not in time.
+    pub pool_failures: u64,
+    /// Blobs that it gave and that failed verification.
+    pub pool_faults: u64,
 }
 
 /// What a finished exchange brought.

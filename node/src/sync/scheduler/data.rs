@@ -4,6 +4,7 @@
 //! verification or on its way to the store). Bytes are reserved when an item is asked for and released when it is stored
 //! or lost, so that the sum of all that is received and not yet stored never exceeds the budget.
 
+mod parts;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
@@ -211,7 +212,7 @@ impl DataLane {
         if work.is_whole() && whole_bytes <= max_bytes {
             Some(self.propose_whole_heights(height, max_bytes))
         } else {
-            self.propose_single_blobs(height, max_bytes)
+            self.propose_blobs_from(height, 0, max_bytes)
         }
     }
 
@@ -233,18 +234,6 @@ impl DataLane {
             items.extend(work.missing_blobs().map(|index| Item::Blob(at, index)));
         }
         Proposal { fetch: Fetch::WholeHeights(values), items, bytes }
-    }
-
-    fn propose_single_blobs(&self, height: Height, max_bytes: u64) -> Option<Proposal> {
-        let work = self.works.get(&height)?;
-        let fit = usize::try_from(max_bytes / SIDECAR_BYTES).unwrap_or(usize::MAX).clamp(1, MAX_REQUEST_HASHES);
-        let indices: Vec<u64> = work.missing_blobs().take(fit).collect();
-        if indices.is_empty() {
-            return None;
-        }
-        let items: Vec<Item> = indices.iter().map(|index| Item::Blob(height, *index)).collect();
-        let bytes = items.len() as u64 * SIDECAR_BYTES;
-        Some(Proposal { fetch: Fetch::Blobs(vec![(work.value.clone(), indices)]), items, bytes })
     }
 
     /// Marks the items of a request as asked for and reserves their bytes.

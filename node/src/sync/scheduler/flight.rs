@@ -19,6 +19,8 @@ pub(super) enum Cancelled {
     Recalled,
     /// Somebody else was faster, or may be.
     Outrun,
+    /// The pool took longer than it may.
+    Overdue,
 }
 
 /// An exchange that the scheduler asked for.
@@ -39,6 +41,8 @@ pub(super) struct Flight {
     /// Set if it asks for what somebody else was asked for before.
     pub(super) hedge: Option<Hedge>,
     pub(super) cancelled: Option<Cancelled>,
+    /// The source does not claim what it is asked for.
+    pub(super) is_unclaimed: bool,
 }
 
 impl Flight {
@@ -54,6 +58,7 @@ impl Flight {
             mend: None,
             hedge: None,
             cancelled: None,
+            is_unclaimed: false,
         }
     }
 
@@ -70,12 +75,15 @@ impl Flight {
     pub(super) fn outcome(&self, reported: Outcome) -> Outcome {
         match (self.cancelled, reported) {
             (Some(Cancelled::Outrun), Outcome::Local) => Outcome::Outrun,
+            (Some(Cancelled::Overdue), Outcome::Local) => Outcome::Broken,
             (Some(_) | None, reported) => reported,
         }
     }
 
-    /// What it was worth.
+    /// What it was worth. Not to have what one does not claim is worth nothing, good or bad.
     pub(super) fn delivery(&self, outcome: Outcome, now: Instant) -> Delivery {
+        let is_moot = self.is_unclaimed && outcome == Outcome::Unavailable;
+        let outcome = if is_moot { Outcome::Local } else { outcome };
         Delivery {
             outcome,
             asked: self.bytes,

@@ -122,7 +122,8 @@ impl Scheduler {
         let flight = self.flights.get(&id)?;
         let waited = now.saturating_duration_since(flight.last_progress);
         let is_early = || waited < LEAST_WAIT || waited < self.book.patience(flight.source, bytes);
-        if flight.cancelled.is_some() || is_early() {
+        // The pool has a time limit of its own.
+        if flight.cancelled.is_some() || flight.source == SourceId::Pool || is_early() {
             return None;
         }
         if flight.hedge.is_some() {

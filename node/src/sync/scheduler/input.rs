@@ -37,6 +37,7 @@ pub enum Input {
     ArchiveGone {
         archive: ArchiveId,
     },
+    PoolAnnounced(bool),
     HeldValues(Vec<Range<Height>>),
     FaultyValue {
         source: SourceId,
@@ -84,6 +85,7 @@ impl Scheduler {
             Input::PeerGone { peer } => self.peer_gone(peer),
             Input::ArchiveCovers { archive, held } => self.archive_covers(archive, held),
             Input::ArchiveGone { archive } => self.archive_gone(archive),
+            Input::PoolAnnounced(is_open) => self.pool_announced(is_open),
             Input::HeldValues(held) => self.set_held_values(held),
             Input::FaultyValue { source, height } => self.faulty_value(source, height, now),
             Input::WantValidatorSet(root) => self.want_validator_set(root),

@@ -11,7 +11,10 @@ use std::{
 use lapis_protocol_spec::{Bytes32, Height};
 use serde::{Deserialize, Serialize};
 
-use super::action::{Fetch, RequestId};
+use super::{
+    Ended, Flight, Report, Scheduler,
+    action::{Fetch, RequestId},
+};
 
 /// Rows that wait to be mended. More are reported again when they are met again.
 const MAX_MENDS: usize = 64;
@@ -112,6 +115,26 @@ impl MendLane {
     /// The row can be read again.
     pub(super) fn done(&mut self, mend: Mend) {
         self.works.remove(&mend);
+    }
+}
+
+impl Scheduler {
+    /// An exchange that was to mend a row ended.
+    pub(super) fn mend_finished(
+        &mut self,
+        id: RequestId,
+        mend: Mend,
+        flight: &Flight,
+        report: &Report,
+        now: Instant,
+    ) -> Ended {
+        let has_come = report.bytes > 0;
+        if let Mend::Value(height) = mend
+            && !has_come
+        {
+            self.book.lacks(flight.source, height, report.outcome, now);
+        }
+        self.mends.finished(id, has_come, now).map_or(Ended::Other, Ended::Mend)
     }
 }
 

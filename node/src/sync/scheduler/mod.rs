@@ -16,9 +16,11 @@ mod hedge;
 mod input;
 mod mend;
 mod plan;
+mod pool;
 mod recall;
 mod source;
 mod sources;
+mod undecided;
 mod values;
 
 use std::{
@@ -44,7 +46,9 @@ use self::{
     flight::{Cancelled, Flight},
     hedge::Credit,
     mend::MendLane,
+    pool::PoolLane,
     sources::SourceBook,
+    undecided::UndecidedLane,
     values::ValuesLane,
 };
 use super::archive::ArchiveId;
@@ -71,6 +75,8 @@ pub struct Scheduler {
     values: ValuesLane,
     data: DataLane,
     mends: MendLane,
+    pool: PoolLane,
+    undecided: UndecidedLane,
     imported: Height,
     /// Highest height of which a certificate was seen.
     certified: Height,
@@ -98,6 +104,8 @@ impl Scheduler {
             values: ValuesLane::new(decided),
             data: DataLane::new(available),
             mends: MendLane::default(),
+            pool: PoolLane::default(),
+            undecided: UndecidedLane::default(),
             imported,
             certified: decided,
             held_until: None,
@@ -257,6 +265,7 @@ impl Scheduler {
         self.stats.wasted_bytes += self.data.bytes_of(item);
         self.data.lost(item);
         self.book.sent_garbage(source, now);
+        self.pool_was_wrong(source, now);
         self.book.lacks(source, item.height(), Outcome::Faulty, now);
     }
 
@@ -345,6 +354,10 @@ impl Scheduler {
 
     fn data_finished(&mut self, id: RequestId, flight: &Flight, report: &Report, now: Instant) {
         let lost = self.data.finish(id, &flight.items, report);
+        self.pool_finished(flight, report, now);
+        if flight.is_unclaimed {
+            return self.undecided_finished(flight, report, now);
+        }
         let unread = |height: Height| report.broke_at.is_some_and(|at| height > at);
         for height in lost.iter().filter(|height| !unread(**height)) {
             self.book.lacks(flight.source, *height, report.outcome, now);
@@ -354,16 +367,6 @@ impl Scheduler {
         if flight.method == Method::BlobsByRange && not_held && flight.source.is_peer() {
             self.data.split(&lost);
         }
-    }
-
-    fn mend_finished(&mut self, id: RequestId, mend: Mend, flight: &Flight, report: &Report, now: Instant) -> Ended {
-        let has_come = report.bytes > 0;
-        if let Mend::Value(height) = mend
-            && !has_come
-        {
-            self.book.lacks(flight.source, height, report.outcome, now);
-        }
-        self.mends.finished(id, has_come, now).map_or(Ended::Other, Ended::Mend)
     }
 
     fn values_finished(

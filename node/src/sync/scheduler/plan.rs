@@ -39,7 +39,9 @@ impl Scheduler {
         if self.config.follow {
             self.poll_values(now, rng, &mut actions);
         }
+        self.poll_pool(now, &mut actions);
         self.poll_data(now, rng, &mut actions);
+        self.poll_undecided(now, rng, &mut actions);
         self.poll_hedges(now, rng, &mut actions);
         if self.blocked.is_none() {
             self.blocked = self.mends.first().map(Blocked::StoreDamaged).or_else(|| self.values_blocked());
@@ -112,6 +114,9 @@ impl Scheduler {
         }
         for height in self.data.wanting() {
             for kind in Kind::DATA {
+                if self.is_left_to_pool(kind, height, now) {
+                    continue;
+                }
                 match self.poll_height(kind, height, now, rng, actions) {
                     Asked::All => {}
                     Asked::Nobody => {
@@ -208,7 +213,8 @@ impl Scheduler {
         let wanted = Wanted { kind, height, method, bytes: least, except: None, exploration_room };
         let id = self.book.choose(&wanted, now, rng)?;
         let source = self.book.source(id)?;
-        let servable = |height: Height| self.book.may_serve(id, kind, height, now);
+        let servable =
+            |height: Height| self.book.may_serve(id, kind, height, now) && !self.is_left_to_pool(kind, height, now);
         let room = source.trusted_with(least);
         let fits = proposal.bytes <= room;
         if fits && proposal.items.iter().all(|item| servable(item.height())) {
@@ -220,7 +226,15 @@ impl Scheduler {
         (source.is_free(smaller.fetch.method(), now) && !smaller.items.is_empty()).then_some((id, smaller))
     }
 
-    fn start(&mut self, source: SourceId, fetch: Fetch, items: Vec<Item>, bytes: u64, now: Instant) -> Action {
+    /// Opens an exchange for `items`, which are asked of nobody else.
+    pub(super) fn start(
+        &mut self,
+        source: SourceId,
+        fetch: Fetch,
+        items: Vec<Item>,
+        bytes: u64,
+        now: Instant,
+    ) -> Action {
         self.data.start(RequestId(self.next_id), &items);
         self.open(source, fetch, items, bytes, now)
     }
@@ -269,7 +283,7 @@ impl Proposal {
                 values.retain(|value| value.value().height < end);
             }
             Fetch::Blobs(wanted) => wanted.retain(|(value, _)| value.value().height < end),
-            Fetch::Values(_) | Fetch::ValidatorSet { .. } => {}
+            Fetch::Values(_) | Fetch::ValidatorSet { .. } | Fetch::PayloadsByRoot(_) => {}
         }
         let before = self.items.len();
         self.items.retain(|item| item.height() < end);

@@ -1,5 +1,5 @@
 //! Exchanges that are to end before their answers do: with archives, when a peer that could give the same has come since,
-//! and with whoever was outrun by a second request.
+//! with the pool when its time is up, and with whoever was outrun by a second request.
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ impl Scheduler {
     /// Exchanges that are to end now. Each is named once, and reported as finished like any other, with what it has
     /// brought so far and as [`Outcome::Local`](super::Outcome::Local).
     pub fn cancellations(&mut self, now: Instant) -> Vec<RequestId> {
+        self.cancel_slow_pool(now);
         for id in self.slow_archives(now) {
             self.cancel(id, Cancelled::Recalled);
         }
@@ -38,7 +39,7 @@ impl Scheduler {
     fn slow_archives(&self, now: Instant) -> Vec<RequestId> {
         let is_slow = |flight: &Flight| {
             let waited = now.saturating_duration_since(flight.started);
-            !flight.source.is_peer() && flight.cancelled.is_none() && waited >= RECALL_AFTER
+            flight.source.is_archive() && flight.cancelled.is_none() && waited >= RECALL_AFTER
         };
         let slow = self.flights.iter().filter(|(_, flight)| is_slow(flight));
         slow.filter(|(id, flight)| {

@@ -97,6 +97,14 @@ impl SourceBook {
         self.sources.iter().filter(|(id, _)| !id.is_peer()).map(|(_, archive)| archive)
     }
 
+    /// Peers with their names.
+    pub(super) fn peers_with_ids(&self) -> impl Iterator<Item = (PeerId, &Source)> {
+        self.sources.iter().filter_map(|(id, source)| match id {
+            SourceId::Peer(peer) => Some((*peer, source)),
+            SourceId::Archive(_) | SourceId::Pool => None,
+        })
+    }
+
     /// Number of peers.
     pub(super) fn peer_count(&self) -> usize {
         self.peers().count()
@@ -106,7 +114,7 @@ impl SourceBook {
     pub(super) fn capacities(&self) -> Vec<PeerCapacity> {
         let capacity = |(id, source): (&SourceId, &Source)| match id {
             SourceId::Peer(peer) => Some(source.capacity(*peer)),
-            SourceId::Archive(_) => None,
+            SourceId::Archive(_) | SourceId::Pool => None,
         };
         self.sources.iter().filter_map(capacity).collect()
     }
@@ -124,6 +132,11 @@ impl SourceBook {
     /// Whether any archive claims `height`, busy or not.
     pub(super) fn any_archive_claims(&self, kind: Kind, height: Height) -> bool {
         self.archives().any(|archive| archive.claims.covers(kind, height))
+    }
+
+    /// Whether anybody who claims `kind` at `height` is able to serve it now.
+    pub(super) fn anyone_is_able(&self, kind: Kind, height: Height, now: Instant) -> bool {
+        self.sources.values().any(|source| source.is_able(kind, height, now))
     }
 
     /// Whether it is for archives to serve `kind` at `height` now: no peer is able to.

@@ -7,6 +7,8 @@ mod choice;
 mod hedges;
 mod mends;
 mod network;
+mod pool;
+mod undecided;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -73,7 +75,9 @@ impl Bench {
 
 fn items(action: &Action) -> Vec<Item> {
     match &action.fetch {
-        Fetch::Payloads(values) => values.iter().map(|value| Item::Payload(value.value().height)).collect(),
+        Fetch::Payloads(values) | Fetch::PayloadsByRoot(values) => {
+            values.iter().map(|value| Item::Payload(value.value().height)).collect()
+        }
         Fetch::WholeHeights(values) => values
             .iter()
             .flat_map(|value| {

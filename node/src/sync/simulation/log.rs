@@ -72,6 +72,7 @@ fn describe(fetch: &Fetch) -> String {
         Fetch::Values(heights) => format!("values {}..{}", heights.start, heights.end),
         Fetch::ValidatorSet { height, .. } => format!("the validator set of {height}"),
         Fetch::Payloads(values) => format!("payloads {}", span(values)),
+        Fetch::PayloadsByRoot(values) => format!("payloads by root {}", span(values)),
         Fetch::WholeHeights(values) => {
             let blobs: usize = values.iter().map(|value| value.value().blob_count()).sum();
             format!("all {blobs} blobs of {}", span(values))

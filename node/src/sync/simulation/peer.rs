@@ -184,7 +184,7 @@ impl PeerPlan {
         }
         let gap = || asked.iter().find(|item| !self.holds(**item)).map(|item| item.height());
         match fetch {
-            Fetch::Blobs(_) => asked.into_iter().filter(|item| self.holds(*item)).collect(),
+            Fetch::Blobs(_) | Fetch::PayloadsByRoot(_) => asked.into_iter().filter(|item| self.holds(*item)).collect(),
             _ => match gap() {
                 Some(gap) => asked.into_iter().take_while(|item| item.height() < gap).collect(),
                 None => asked,
@@ -196,7 +196,9 @@ impl PeerPlan {
 /// Payloads and blobs that `fetch` asks for, in the order in which they are sent.
 pub(super) fn items(fetch: &Fetch) -> Vec<Item> {
     match fetch {
-        Fetch::Payloads(values) => values.iter().map(|value| Item::Payload(value.value().height)).collect(),
+        Fetch::Payloads(values) | Fetch::PayloadsByRoot(values) => {
+            values.iter().map(|value| Item::Payload(value.value().height)).collect()
+        }
         Fetch::WholeHeights(values) => {
             let blobs = |height, count| (0..count).map(move |index| Item::Blob(height, index));
             values.iter().flat_map(|value| blobs(value.value().height, value.value().blob_count() as u64)).collect()

@@ -246,7 +246,7 @@ impl<'a> World<'a> {
     fn ask(&mut self, action: &Action) {
         let place = match action.source {
             SourceId::Peer(peer) => self.places.get(&peer).copied(),
-            SourceId::Archive(_) => None,
+            SourceId::Archive(_) | SourceId::Pool => None,
         };
         let exchange = place.and_then(|place| {
             let is_over_quota = self.is_over_quota(place);

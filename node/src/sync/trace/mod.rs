@@ -103,6 +103,8 @@ pub enum Asked {
     ValidatorSet(#[serde(with = "crate::genesis_file::hex_bytes")] lapis_protocol_spec::Bytes32),
     /// Payloads of these heights.
     Payloads(Vec<Height>),
+    /// Payloads of these heights, by root.
+    PayloadsByRoot(Vec<Height>),
     /// All blobs of these heights.
     WholeHeights(Vec<Height>),
     /// Blobs of heights by index.
@@ -118,6 +120,7 @@ impl From<&Fetch> for Asked {
             Fetch::Values(heights) => Self::Values(heights.clone()),
             Fetch::ValidatorSet { root, .. } => Self::ValidatorSet(*root),
             Fetch::Payloads(values) => Self::Payloads(heights(values)),
+            Fetch::PayloadsByRoot(values) => Self::PayloadsByRoot(heights(values)),
             Fetch::WholeHeights(values) => Self::WholeHeights(heights(values)),
             Fetch::Blobs(wanted) => {
                 Self::Blobs(wanted.iter().map(|(value, indices)| (value.value().height, indices.clone())).collect())

@@ -3,7 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::sync::simulation::{Plan, Values, record, run};
+use crate::sync::{
+    scheduler::{Missing, Outcome, Report},
+    simulation::{Plan, Values, record, run},
+};
 
 /// Lines that outlive the scheduler that tells them.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +43,40 @@ fn to_be_recorded_changes_nothing() {
     let silent = run(&plan, &mut Values::default());
     let told = record(&plan, &mut Values::default(), Box::new(Kept::default()));
     assert_eq!(silent.tally, told.tally);
+}
+
+#[test]
+fn what_the_execution_client_is_asked_is_recorded_and_decided_again() {
+    let kept = Kept::default();
+    let config = SchedulerConfig { follow: false, ..SchedulerConfig::default() };
+    let begin = Begin { config, decided: 1, available: 0, imported: 0 };
+    let now = std::time::Instant::now();
+    let mut scheduler = RecordedScheduler::new(begin, [7; 32], now, Some(Box::new(kept.clone())));
+    let commitments = vec![lapis_protocol_spec::Bytes48::from([1; 48])].try_into().unwrap();
+    let value = lapis_protocol_spec::Value { height: 1, blob_kzg_commitments: commitments, ..Default::default() };
+    let value = lapis_protocol_spec::matching::IdentifiedValue::new(Arc::new(value));
+    let _ = scheduler.take(Input::PoolAnnounced(true), now);
+    let missing = vec![Missing { value, payload: false, blobs: vec![0] }];
+    let _ = scheduler.take(Input::Load { missing, loaded_to: 1 }, now);
+    let call = scheduler.poll(now).ask.remove(0);
+    assert_eq!(call.source, SourceId::Pool);
+    let report = Report::empty(Outcome::Unavailable);
+    let _ = scheduler.take(Input::Finished { id: call.id, report }, now);
+    drop(scheduler);
+    let trace = kept.0.lock().unwrap().clone();
+    assert_eq!(replay(trace.as_bytes()).unwrap().decisions, 1, "{trace}");
+    assert!(trace.contains("\"of\":\"execution client\""), "{trace}");
+}
+
+#[test]
+fn traces_from_before_there_were_calls_of_the_execution_client_are_read() {
+    let trace = recorded(3);
+    let known = "\"follow\":true";
+    let (before, after) = trace.split_once(known).unwrap();
+    let (_, after) = after.split_once("}}").unwrap();
+    let old = format!("{before}{known}}}{after}");
+    assert!(!old.contains("pool_head_start") && trace.contains("pool_head_start"));
+    replay(old.as_bytes()).unwrap();
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc};
 
 use alloy_primitives::{B256, hex};
-use lapis_node::status::NodeStatus;
+use lapis_node::status::{NodeStatus, PoolStatus};
 use lapis_protocol_spec::Height;
 use lapis_tests::{
     TestChain,
@@ -34,6 +34,8 @@ pub(crate) fn all(chains: &Arc<Chains>) -> Vec<Case> {
                 cases.push(Case::new(name, catches_up(Arc::clone(chains), by, into, forks)));
             }
         }
+        let name = format!("{into}: a node takes the blobs that its client has in its pool from there");
+        cases.push(Case::new(name, has_blobs(Arc::clone(chains), into)));
         cases.extend(troubles(chains, into));
     }
     cases
@@ -71,6 +73,29 @@ async fn catches_up(chains: Arc<Chains>, by: Kind, into: Kind, forks: Forks) {
     late.imported(chain.last()).await;
     assert_eq!(client.head().await, Some(head_at(&chain, chain.last())));
     late.until("idle at the head", |status| status.engine.kind == "idle").await;
+    late.stop().await;
+    live.assert_blames_nobody().await;
+}
+
+/// The client has built the chain itself, and may still have the blobs.
+async fn has_blobs(chains: Arc<Chains>, kind: Kind) {
+    let mut making = chains.begin(kind, Forks::Prague).await;
+    making.extend([3, 0, 6]).await;
+    let chain = Arc::new(making.so_far());
+    let mut late = Importer::new(&chain);
+    late.run(&[], making.client()).await;
+    late.until("the client has said what it has", |status| status.sync.pool.is_asked).await;
+    let live = Live::start(&chain).await;
+    live.decide(chain.blocks()).await;
+    live.dial(&late.status().await).await;
+    late.imported(chain.last()).await;
+    // One keeps blobs for a while after they are in a block, the other does not.
+    let (given, lacking) = match kind {
+        Kind::Ethereumjs => (chain.blob_count() as u64, 0),
+        Kind::Ethrex => (0, chain.blob_count() as u64),
+    };
+    let as_expected = |pool: &PoolStatus| (pool.blobs, pool.misses, pool.faults) == (given, lacking, 0);
+    late.until("what the pool gave", |status| as_expected(&status.sync.pool)).await;
     late.stop().await;
     live.assert_blames_nobody().await;
 }

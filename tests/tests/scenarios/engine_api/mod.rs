@@ -2,6 +2,7 @@
 
 mod answers;
 mod behind;
+mod blobs;
 mod checks;
 mod failures;
 
