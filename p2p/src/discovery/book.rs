@@ -1,7 +1,7 @@
 //! The address book: peers that may be dialed, what came of it so far, and when each may be tried again.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     time::{Duration, Instant},
 };
 
@@ -91,12 +91,13 @@ pub(crate) struct Proven {
 #[derive(Debug)]
 pub(crate) struct Book {
     rules: Redial,
-    entries: HashMap<PeerId, Entry>,
+    /// In order, so that what is drawn depends on nothing but the random numbers given.
+    entries: BTreeMap<PeerId, Entry>,
 }
 
 impl Book {
     pub(crate) fn new(rules: Redial) -> Self {
-        Self { rules, entries: HashMap::new() }
+        Self { rules, entries: BTreeMap::new() }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     time::{Duration, Instant},
 };
 
-use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol, multihash::Multihash};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IteratorRandom};
 
 use super::{
@@ -41,13 +41,20 @@ struct World {
     rng: StdRng,
     start: Instant,
     now: Instant,
-    strangers: HashMap<PeerId, Stranger>,
+    strangers: BTreeMap<PeerId, Stranger>,
     planner: Planner,
     held: Vec<Held>,
     /// What came of each; one that succeeded is not dialed again before it was lost.
     dials: Vec<(Instant, PeerId, Setback)>,
     walking: Option<Instant>,
     retired: usize,
+}
+
+/// As the hash of a key would be.
+fn peer(rng: &mut StdRng) -> PeerId {
+    const SHA2_256: u64 = 0x12;
+    let digest: [u8; 32] = rng.random();
+    PeerId::from_multihash(Multihash::wrap(SHA2_256, &digest).unwrap()).unwrap()
 }
 
 impl World {
@@ -61,7 +68,7 @@ impl World {
                 _ => Nature::OtherChain,
             };
             let address = Multiaddr::from(std::net::Ipv4Addr::from(0x0b00_0000 + number * 256)).with(Protocol::Tcp(1));
-            (PeerId::random(), Stranger { nature, address, online: true })
+            (peer(&mut rng), Stranger { nature, address, online: true })
         });
         let strangers = strangers.collect();
         let config = Discovery { target_peers: TARGET, ..Discovery::default() };
@@ -186,6 +193,17 @@ impl World {
     fn useful(&self) -> usize {
         self.held.iter().filter(|held| self.strangers[&held.peer].nature == Nature::Useful).count()
     }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_dials() {
+    let dials = || {
+        let mut world = World::new(7);
+        world.run(Duration::from_secs(1800));
+        let start = world.start;
+        world.dials.into_iter().map(|(at, peer, _)| (at - start, peer)).collect::<Vec<_>>()
+    };
+    assert_eq!(dials(), dials());
 }
 
 #[test]
