@@ -62,3 +62,30 @@ async fn another_set_than_the_one_asked_for_is_not_believed() {
     node.assert_unblemished(honest.peer_id()).await;
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_announcement_by_new_validators_is_enough_and_is_passed_on() {
+    let chain = Arc::clone(&CHAIN);
+    // Nobody says anything of itself after this, so whatever follows follows from announcements.
+    let (before, first) = (3, 4);
+    let [announcer, listener] = [ScriptedPeer::honest(&chain).await, ScriptedPeer::honest(&chain).await];
+    for peer in [&announcer, &listener] {
+        peer.reveal(before);
+    }
+    let node = Home::holding(&chain, chain.up_to(before)).start(Setup::default()).await;
+    for peer in [&announcer, &listener] {
+        peer.dial(&chain, &node.address()).await;
+    }
+    for height in first..=chain.last() {
+        announcer.reveal(height);
+        announcer.announce(&chain.block(height).decided, 1).await;
+        node.imported(height).await;
+    }
+    assert_holds(node.store(), chain.blocks());
+    let all = usize::try_from(chain.last() - before).unwrap();
+    let log = listener.log().until("all announcements are passed on", |log| log.announced.len() >= all).await;
+    assert_eq!(log.announced, (first..=chain.last()).collect::<Vec<_>>());
+    node.assert_unblemished(announcer.peer_id()).await;
+    node.assert_unblemished(listener.peer_id()).await;
+    node.stop().await;
+}

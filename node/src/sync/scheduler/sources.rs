@@ -89,6 +89,11 @@ impl SourceBook {
         }
     }
 
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SourceId, &Source)> {
+        self.sources.iter().map(|(id, source)| (*id, source))
+    }
+
     fn peers(&self) -> impl Iterator<Item = &Source> {
         self.sources.iter().filter(|(id, _)| id.is_peer()).map(|(_, peer)| peer)
     }
@@ -346,7 +351,8 @@ pub(super) struct Arrival {
     pub(super) waited: Option<Duration>,
 }
 
-fn two_choices(pool: &[(SourceId, &Source)], bytes: u64, rng: &mut impl Rng) -> Option<SourceId> {
+/// Of two of `pool` at random the one that is expected to bring `bytes` bytes sooner.
+pub(super) fn two_choices(pool: &[(SourceId, &Source)], bytes: u64, rng: &mut impl Rng) -> Option<SourceId> {
     if pool.is_empty() {
         return None;
     }

@@ -7,6 +7,7 @@ mod choice;
 mod hedges;
 mod mends;
 mod network;
+mod sets;
 
 use std::{collections::BTreeSet, sync::Arc};
 
