@@ -155,7 +155,8 @@ impl Scheduler {
         let Some(last) = self.sets.asked.last().copied() else { return true };
         let Some(flight) = self.flights.get(&last.id) else { return true };
         let waited = now.saturating_duration_since(flight.started);
-        let is_late = waited >= LEAST_WAIT && waited >= self.book.patience(last.source, SET_BYTES);
+        // What takes time is the way to it: even the largest set is small.
+        let is_late = waited >= LEAST_WAIT && waited >= self.book.patience(last.source, 0);
         if self.config.hedge_room() == 0 || !is_late {
             return false;
         }

@@ -253,7 +253,7 @@ impl SourceBook {
     /// How long `id` may take for an item of `bytes` before it is late with it: what it has shown itself, and no more than
     /// twice what is usual.
     pub(super) fn patience(&self, id: SourceId, bytes: u64) -> Duration {
-        let usual = self.usual_patience(bytes);
+        let usual = self.usual_patience(id, bytes);
         match self.sources.get(&id) {
             Some(source) if source.pace().has_delivered() => {
                 source.pace().patience(bytes, source.open()).min(usual.saturating_mul(2))
@@ -262,12 +262,14 @@ impl SourceBook {
         }
     }
 
-    /// What is usual among those that are known; of somebody unknown no more is to be expected.
-    fn usual_patience(&self, bytes: u64) -> Duration {
-        let known = self.sources.values().filter(|source| source.pace().has_delivered());
-        let mut usual: Vec<Duration> = known.map(|source| source.pace().patience(bytes, source.open())).collect();
+    /// What is usual among those that are known, `id` apart: whoever is late has no say in what late is. Of somebody
+    /// unknown no more is to be expected.
+    fn usual_patience(&self, id: SourceId, bytes: u64) -> Duration {
+        let others = self.sources.iter().filter(|(other, source)| **other != id && source.pace().has_delivered());
+        let mut usual: Vec<Duration> =
+            others.map(|(_, source)| source.pace().patience(bytes, source.open())).collect();
         usual.sort_unstable();
-        let median = usual.get(usual.len() / 2).copied();
+        let median = usual.get(usual.len().saturating_sub(1) / 2).copied();
         median.unwrap_or_else(|| Pace::default().patience(bytes, 1))
     }
 

@@ -10,21 +10,25 @@
 
 mod chain;
 mod exchange;
+mod growth;
 mod log;
 mod machine;
 mod outcome;
 mod peer;
 mod plan;
 mod queue;
+mod tip;
 mod world;
 
 use std::time::Duration;
 
 pub use self::{
     chain::Values,
+    growth::{Growth, News},
     outcome::{Outcome, Tally, Violation, check, waste_bound},
     peer::{Conduct, Holds, PeerPlan, Presence},
     plan::{Block, Machine, Plan},
+    tip::{Delay, TROUBLE},
 };
 use self::{log::Log, world::World};
 use super::trace::TraceSink;
@@ -61,6 +65,17 @@ pub fn record(plan: &Plan, values: &mut Values, trace: Box<dyn TraceSink>) -> Ou
 /// The first [`Violation`].
 pub fn check_seed(seed: u64, values: &mut Values) -> Result<Outcome, Violation> {
     let plan = Plan::random(seed);
+    let outcome = run(&plan, values);
+    check(&plan, &outcome)?;
+    Ok(outcome)
+}
+
+/// Runs the network of `seed` whose chain grows, and checks it.
+///
+/// # Errors
+/// The first [`Violation`].
+pub fn check_tip(seed: u64, values: &mut Values) -> Result<Outcome, Violation> {
+    let plan = Plan::growing(seed);
     let outcome = run(&plan, values);
     check(&plan, &outcome)?;
     Ok(outcome)

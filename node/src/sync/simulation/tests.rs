@@ -41,6 +41,13 @@ fn every_network_with_an_honest_holder_of_each_item_is_synced_from_within_bounds
 }
 
 #[test]
+fn a_node_at_the_head_has_each_height_soon_after_somebody_honest_told_of_it() {
+    check_all(60, |seed, values| {
+        check_tip(seed, values).unwrap();
+    });
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     check_all(8, |seed, values| check_same(seed, values).unwrap());
 }
