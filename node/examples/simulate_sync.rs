@@ -16,10 +16,11 @@ use std::{
 
 use clap::Parser;
 use lapis_node::sync::simulation::{
-    Outcome, Plan, Values, Violation, check, check_contest, check_same, check_seed, check_tip, TROUBLE, tell, waste_bound,
+    Outcome, Plan, Values, Violation, check, check_contest, check_repeated, check_same, check_seed, check_tip, tell,
+    waste_bound,
 };
 
-/// Every so many seeds one is run as a contest with and without liars, and one twice.
+/// Every so many seeds one is run as a contest with and without liars, and one twice and with many announcements.
 const CONTESTS: u64 = 10;
 const REPETITIONS: u64 = 50;
 /// Violations that are shown.
@@ -91,11 +92,6 @@ impl Figures {
             let took = delay.took.as_secs_f64();
             self.delays.push(took);
             self.shares.push(took / delay.bound.as_secs_f64());
-            if delay.troubles > 0 {
-                let over = took - (delay.bound.as_secs_f64() - TROUBLE.as_secs_f64() * delay.troubles as f64);
-                let each = over / delay.troubles as f64;
-                if each > 1.5 { eprintln!("seed {} {delay:?} {each}", outcome.seed); }
-            }
             if delay.troubles == 0 {
                 self.clean_delays.push(took);
             }
@@ -138,6 +134,7 @@ impl Figures {
         }
         if seed.is_multiple_of(REPETITIONS) {
             self.violations.extend(check_same(seed, values).err());
+            self.violations.extend(check_repeated(seed, values).err());
         }
     }
 

@@ -266,8 +266,7 @@ impl SourceBook {
     /// unknown no more is to be expected.
     fn usual_patience(&self, id: SourceId, bytes: u64) -> Duration {
         let others = self.sources.iter().filter(|(other, source)| **other != id && source.pace().has_delivered());
-        let mut usual: Vec<Duration> =
-            others.map(|(_, source)| source.pace().patience(bytes, source.open())).collect();
+        let mut usual: Vec<Duration> = others.map(|(_, source)| source.pace().patience(bytes, source.open())).collect();
         usual.sort_unstable();
         let median = usual.get(usual.len().saturating_sub(1) / 2).copied();
         median.unwrap_or_else(|| Pace::default().patience(bytes, 1))

@@ -18,7 +18,7 @@ use crate::sync::scheduler::{SIDECAR_BYTES, Scheduler};
 const ROUND_TRIPS: u32 = 3;
 /// What an exchange with a liar may cost, and one with anybody that brings less than it was for: who is late is outrun
 /// by then.
-pub const TROUBLE: Duration = Duration::from_secs(3);
+pub const TROUBLE: Duration = Duration::from_secs(2);
 
 /// Moments, while a run goes on.
 #[derive(Clone, Debug, Default)]
