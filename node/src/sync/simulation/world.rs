@@ -20,7 +20,7 @@ use super::{
     log::Log,
     machine::{Delivered, Fetched, Machine, over},
     outcome::{Outcome, Tally},
-    peer::{Conduct, Presence},
+    peer::{Conduct, PeerPlan, Presence},
     plan::Plan,
     tip::Watch,
 };
@@ -78,6 +78,23 @@ struct Peer {
     asked: (u64, u32),
 }
 
+impl Peer {
+    fn new(id: PeerId, head: Height, now: Instant) -> Self {
+        Self {
+            id,
+            is_up: false,
+            is_banned: false,
+            is_boasting: true,
+            head,
+            told: None,
+            will_tell: false,
+            free: Duration::ZERO,
+            score: Score::new(now),
+            asked: (0, 0),
+        }
+    }
+}
+
 /// A run in progress.
 #[derive(Debug)]
 pub(super) struct World<'a> {
@@ -114,19 +131,8 @@ impl<'a> World<'a> {
         let begin = Begin { config: plan.config, decided: 0, available: 0, imported: 0 };
         let mut seed = [0; 32];
         seed.iter_mut().zip(plan.seed.to_le_bytes()).for_each(|(byte, part)| *byte = part);
-        let peer = |id| Peer {
-            id,
-            is_up: false,
-            is_banned: false,
-            is_boasting: true,
-            head: plan.first_head(),
-            told: None,
-            will_tell: false,
-            free: Duration::ZERO,
-            score: Score::new(base),
-            asked: (0, 0),
-        };
-        let peers: Vec<Peer> = plan.peers.iter().filter_map(|planned| planned.id()).map(peer).collect();
+        let ids = plan.peers.iter().filter_map(PeerPlan::id);
+        let peers: Vec<Peer> = ids.map(|id| Peer::new(id, plan.first_head(), base)).collect();
         let places = peers.iter().enumerate().map(|(place, peer)| (peer.id, place)).collect();
         let mut world = Self {
             plan,
@@ -319,20 +325,18 @@ impl<'a> World<'a> {
                 exchange.set = Some(set);
                 None
             }
-            Piece::Item(item, is_good) => match self.machine.enter(self.plan, item, self.now) {
-                Some(verified) => {
-                    exchange.report.received.insert(item);
-                    let delivered = Delivered { peer: exchange.peer, item, is_good };
-                    self.queue.plan(verified, Event::Verified(delivered));
-                    Some(item)
-                }
-                None => {
-                    exchange.report.duplicates.insert(item);
-                    exchange.report.duplicate_bytes += bytes;
-                    self.tally.duplicate_bytes += bytes;
-                    None
-                }
-            },
+            Piece::Item(item, is_good) if let Some(verified) = self.machine.enter(self.plan, item, self.now) => {
+                exchange.report.received.insert(item);
+                let delivered = Delivered { peer: exchange.peer, item, is_good };
+                self.queue.plan(verified, Event::Verified(delivered));
+                Some(item)
+            }
+            Piece::Item(item, _) => {
+                exchange.report.duplicates.insert(item);
+                exchange.report.duplicate_bytes += bytes;
+                self.tally.duplicate_bytes += bytes;
+                None
+            }
         };
         let _ = self.inform(Input::Received { id, item, bytes });
     }

@@ -258,9 +258,9 @@ fn peers_that_do_not_have_what_they_claim_make_nobody_patient() {
     let swift = PeerId::random();
     ask_alone(&mut bench, swift, 1, Duration::from_millis(20), Outcome::Answered);
     for (place, empty) in (0..3).map(|place| (place, PeerId::random())) {
-        ask_alone(&mut bench, empty, 10 * place + 2, Duration::from_millis(20), Outcome::Answered);
-        for height in 3..10 {
-            ask_alone(&mut bench, empty, 10 * place + height, Duration::from_millis(20), Outcome::Unavailable);
+        ask_alone(&mut bench, empty, 30 * place + 2, Duration::from_millis(20), Outcome::Answered);
+        for height in 3..32 {
+            ask_alone(&mut bench, empty, 30 * place + height, Duration::from_millis(20), Outcome::Unavailable);
         }
     }
     let waited = outrun_after(&mut bench, PeerId::random(), swift);

@@ -80,7 +80,7 @@ impl World<'_> {
         }
         if !self.machine.knows_signers(self.plan, height) {
             let _ = self.inform(Input::PeerHinted { peer, height });
-            drop(self.early.keep(announced, self.machine.decided));
+            let _ = self.early.keep(announced, self.machine.decided);
             return;
         }
         let _ = self.inform(Input::PeerAnnounced { peer, height });
