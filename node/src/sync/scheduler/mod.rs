@@ -180,7 +180,7 @@ impl Scheduler {
         self.blocked.as_ref()
     }
 
-    /// Whether a value announced for `height` is the next one and not on its way already.
+    /// Whether a value announced for `height` is the next one and not here already.
     pub fn wants_value(&self, height: Height) -> bool {
         self.values.wants(height)
     }

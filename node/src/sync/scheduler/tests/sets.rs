@@ -207,3 +207,15 @@ fn a_set_that_others_made_needless_is_not_asked_for() {
     let sets = asked.iter().filter(|action| matches!(action.fetch, Fetch::ValidatorSet { .. })).count();
     assert!((1..=MAX_CONCURRENT_REQUESTS).contains(&sets));
 }
+
+#[test]
+fn an_announced_value_is_not_left_lying_for_one_that_was_asked_for() {
+    let (mut bench, peers) = at_the_head(1);
+    let next = DECIDED + 1;
+    bench.scheduler.peer_hinted(peers[0], next);
+    assert!(bench.poll().iter().any(|action| action.fetch == Fetch::Values(next..next + 1)));
+    assert!(bench.scheduler.wants_value(next));
+    assert!(!bench.scheduler.wants_value(next + 1), "it does not attach");
+    bench.scheduler.set_held_values(std::iter::once(next..next + 1).collect());
+    assert!(!bench.scheduler.wants_value(next), "it is here");
+}
