@@ -196,7 +196,11 @@ impl SourceBook {
                 candidates = self.among(wanted, now, |_, source| source.claims.may_have_parts(kind, height));
             }
         }
-        let (known, unknown): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|(_, source)| source.is_known(now));
+        // Where nothing is to be found out, what was measured long ago has to do: at the head hours of small heights
+        // may pass without a measurement.
+        let is_enough = |source: &Source| wanted.exploration_room == 0 && source.pace().is_measured();
+        let is_known = |source: &Source| source.is_known(now) || is_enough(source);
+        let (known, unknown): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|(_, source)| is_known(source));
         let unknown = if self.may_explore(wanted, now) { unknown } else { Vec::new() };
         if !known.is_empty() && !unknown.is_empty() && rng.random_ratio(1, EXPLORE_ONE_IN) {
             return unknown.get(rng.random_range(0..unknown.len())).map(|(id, _)| *id);

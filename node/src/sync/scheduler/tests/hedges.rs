@@ -227,14 +227,15 @@ fn ask_alone(bench: &mut Bench, peer: PeerId, height: Height, after: Duration, o
     (0..8).for_each(|index| bench.scheduler.stored(Item::Blob(height, index)));
 }
 
-/// `late` is asked for a height that `other` comes to hold as well, and is silent: after how long `other` is asked.
-fn outrun_after(bench: &mut Bench, late: PeerId, other: PeerId) -> Duration {
+/// `late` is asked for a height that `others` come to hold as well, and is silent: after how long the first of these is
+/// asked.
+fn outrun_after(bench: &mut Bench, late: PeerId, others: &[PeerId]) -> Duration {
     bench.scheduler.peer_status(late, only(100));
     bench.scheduler.load(vec![Missing { payload: false, ..missing(100, 1) }], 100);
     assert_eq!(bench.poll()[0].source, late.into());
-    bench.scheduler.peer_status(other, only(100));
+    others.iter().for_each(|peer| bench.scheduler.peer_status(*peer, only(100)));
     let (waited, hedge) = wait(bench).unwrap();
-    assert_eq!(hedge.source, other.into());
+    assert_eq!(hedge.source, others[0].into());
     waited
 }
 
@@ -248,7 +249,7 @@ fn who_is_late_has_no_say_in_what_late_is() {
     let (swift, slow) = (PeerId::random(), PeerId::random());
     ask_alone(&mut bench, swift, 1, Duration::from_millis(20), Outcome::Answered);
     ask_alone(&mut bench, slow, 2, Duration::from_secs(3), Outcome::Answered);
-    let waited = outrun_after(&mut bench, slow, swift);
+    let waited = outrun_after(&mut bench, slow, &[swift]);
     assert!(waited <= Duration::from_millis(600), "{waited:?}");
 }
 
@@ -263,6 +264,18 @@ fn peers_that_do_not_have_what_they_claim_make_nobody_patient() {
             ask_alone(&mut bench, empty, 30 * place + height, Duration::from_millis(20), Outcome::Unavailable);
         }
     }
-    let waited = outrun_after(&mut bench, PeerId::random(), swift);
+    let waited = outrun_after(&mut bench, PeerId::random(), &[swift]);
     assert!(waited <= Duration::from_millis(600), "{waited:?}");
+}
+
+#[test]
+fn who_was_fast_long_ago_is_asked_rather_than_nobody() {
+    let mut bench = data_bench();
+    let (swift, slow) = (PeerId::random(), PeerId::random());
+    ask_alone(&mut bench, swift, 1, Duration::from_millis(20), Outcome::Answered);
+    bench.now += Duration::from_secs(120);
+    // Known, able, and not worth asking.
+    ask_alone(&mut bench, slow, 2, Duration::from_secs(3), Outcome::Answered);
+    let waited = outrun_after(&mut bench, PeerId::random(), &[swift, slow]);
+    assert!(waited < Duration::from_secs(2), "{waited:?}");
 }
