@@ -4,6 +4,7 @@
 //! cargo run --release -p lapis-node --example simulate_sync -- --seeds 10000
 //! cargo run --release -p lapis-node --example simulate_sync -- --seed 17 --trace
 //! cargo run --release -p lapis-node --example simulate_sync -- --seed 17 --contest --trace
+//! cargo run --release -p lapis-node --example simulate_sync -- --seed 17 --tip --trace
 //! ```
 
 use std::{
@@ -15,10 +16,11 @@ use std::{
 
 use clap::Parser;
 use lapis_node::sync::simulation::{
-    Outcome, Plan, Values, Violation, check, check_contest, check_same, check_seed, tell, waste_bound,
+    Outcome, Plan, Values, Violation, check, check_contest, check_repeated, check_same, check_seed, check_tip, tell,
+    waste_bound,
 };
 
-/// Every so many seeds one is run as a contest with and without liars, and one twice.
+/// Every so many seeds one is run as a contest with and without liars, and one twice and with many announcements.
 const CONTESTS: u64 = 10;
 const REPETITIONS: u64 = 50;
 /// Violations that are shown.
@@ -42,6 +44,9 @@ struct Arguments {
     /// Its network of honest peers and 40 % liars
     #[arg(long, requires = "seed")]
     contest: bool,
+    /// Its network whose chain grows
+    #[arg(long, requires = "seed", conflicts_with = "contest")]
+    tip: bool,
 }
 
 /// What came of many seeds.
@@ -56,6 +61,10 @@ struct Figures {
     hedges_won: u64,
     virtual_time: Duration,
     ratios: Vec<f64>,
+    /// Of heights that were decided meanwhile, in seconds: all, and those where nothing went wrong; and over the bound.
+    delays: Vec<f64>,
+    clean_delays: Vec<f64>,
+    shares: Vec<f64>,
     /// Wasted bytes over what may be.
     waste: f64,
     peers: u64,
@@ -78,6 +87,17 @@ impl Figures {
         self.most_peers = self.most_peers.max(plan.peers.len());
     }
 
+    fn take_tip(&mut self, outcome: &Outcome) {
+        for delay in &outcome.delays {
+            let took = delay.took.as_secs_f64();
+            self.delays.push(took);
+            self.shares.push(took / delay.bound.as_secs_f64());
+            if delay.troubles == 0 {
+                self.clean_delays.push(took);
+            }
+        }
+    }
+
     fn add(&mut self, other: Self) {
         self.runs += other.runs;
         self.events += other.events;
@@ -88,6 +108,9 @@ impl Figures {
         self.hedges_won += other.hedges_won;
         self.virtual_time += other.virtual_time;
         self.ratios.extend(other.ratios);
+        self.delays.extend(other.delays);
+        self.clean_delays.extend(other.clean_delays);
+        self.shares.extend(other.shares);
         self.waste = self.waste.max(other.waste);
         self.peers += other.peers;
         self.most_peers = self.most_peers.max(other.most_peers);
@@ -99,6 +122,10 @@ impl Figures {
             Ok(outcome) => self.take(&Plan::random(seed), &outcome),
             Err(violation) => self.violations.push(violation),
         }
+        match check_tip(seed, values) {
+            Ok(outcome) => self.take_tip(&outcome),
+            Err(violation) => self.violations.push(violation),
+        }
         if seed.is_multiple_of(CONTESTS) {
             match check_contest(seed, values) {
                 Ok(ratio) => self.ratios.push(ratio),
@@ -107,16 +134,12 @@ impl Figures {
         }
         if seed.is_multiple_of(REPETITIONS) {
             self.violations.extend(check_same(seed, values).err());
+            self.violations.extend(check_repeated(seed, values).err());
         }
     }
 
     fn show(&mut self, took: Duration) {
         const MIB: f64 = 1024.0 * 1024.0;
-        self.ratios.sort_by(f64::total_cmp);
-        let ratio = |percent: usize| {
-            let place = (self.ratios.len() * percent / 100).min(self.ratios.len().saturating_sub(1));
-            self.ratios.get(place).copied().unwrap_or(0.0)
-        };
         let runs = self.runs.max(1) as f64;
         println!("networks              {} in {:.1} s", self.runs, took.as_secs_f64());
         println!("peers                 {:.1} on average, {} at most", self.peers as f64 / runs, self.most_peers);
@@ -127,13 +150,25 @@ impl Figures {
         println!("wasted                {:.0} MiB, {share:.2} % of that", self.wasted as f64 / MIB);
         println!("worst waste           {:.2} of what may be", self.waste);
         println!("hedges, won           {}, {}", self.hedges, self.hedges_won);
-        let (median, tail, worst) = (ratio(50), ratio(99), ratio(100));
-        println!("time with 40 % liars  {median:.3} median, {tail:.3} p99, {worst:.3} worst of {}", self.ratios.len());
+        println!("time with 40 % liars  {}", spread(&mut self.ratios));
+        println!("tip: seconds          {}", spread(&mut self.delays));
+        println!("tip: nothing wrong    {}", spread(&mut self.clean_delays));
+        println!("tip: share of bound   {}", spread(&mut self.shares));
         println!("violations            {}", self.violations.len());
         for violation in self.violations.iter().take(SHOWN) {
             println!("  {violation}");
         }
     }
+}
+
+/// The middle, the tail and the end of `samples`.
+fn spread(samples: &mut [f64]) -> String {
+    samples.sort_by(f64::total_cmp);
+    let at = |percent: usize| {
+        let place = (samples.len() * percent / 100).min(samples.len().saturating_sub(1));
+        samples.get(place).copied().unwrap_or(0.0)
+    };
+    format!("{:.3} median, {:.3} p99, {:.3} worst of {}", at(50), at(99), at(100), samples.len())
 }
 
 fn many(arguments: &Arguments) -> ExitCode {
@@ -162,7 +197,11 @@ fn many(arguments: &Arguments) -> ExitCode {
 }
 
 fn one(seed: u64, arguments: &Arguments) -> ExitCode {
-    let plan = if arguments.contest { Plan::contest(seed) } else { Plan::random(seed) };
+    let plan = match (arguments.contest, arguments.tip) {
+        (true, _) => Plan::contest(seed),
+        (false, true) => Plan::growing(seed),
+        (false, false) => Plan::random(seed),
+    };
     let (outcome, lines) = tell(&plan, &mut Values::default());
     if arguments.trace {
         println!("{:?}\n{:?}", plan.config, plan.machine);

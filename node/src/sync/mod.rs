@@ -11,6 +11,7 @@
 
 pub mod archive;
 mod driver;
+mod early;
 mod fetch;
 mod pipeline;
 pub mod pool;

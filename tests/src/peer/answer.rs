@@ -23,7 +23,10 @@ pub(super) fn answer(
         Request::PayloadsByRange(range) => heights(*range, visible)?.map(|height| payload(chain, height)).collect(),
         Request::BlobsByRange(range) => sidecars(chain, heights(*range, visible)?),
         Request::ValidatorSetByRoot(root) => {
-            chain.validator_set(root).cloned().map(Item::ValidatorSet).into_iter().collect()
+            // The last value that it knows names the set that signs the next one.
+            let is_known = (1..=visible + 1).any(|height| chain.spec().validators_root(height) == *root);
+            let set = chain.validator_set(root).filter(|_| is_known);
+            set.cloned().map(Item::ValidatorSet).into_iter().collect()
         }
         Request::PayloadsByRoot(ids) => {
             let known = (1..=held).filter(|height| ids.contains(chain.block(*height).value.id()));

@@ -7,10 +7,10 @@ use std::{
 
 use lapis_node::devnet::spec::DevnetParams;
 use lapis_p2p::Offence;
-use lapis_protocol_spec::{Item, Request};
+use lapis_protocol_spec::{HeightRange, Item, Request};
 use lapis_tests::{
     Fault, Home, ScriptedPeer, Setup, TestChain, assert_holds,
-    peer::{Reply, fault::ValidatorSetFault},
+    peer::{Log, Reply, fault::ValidatorSetFault},
 };
 
 /// At height 4 the first one leaves, at 7 two come back for another, at 9 all sign as in the beginning.
@@ -60,5 +60,66 @@ async fn another_set_than_the_one_asked_for_is_not_believed() {
     })
     .await;
     node.assert_unblemished(honest.peer_id()).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_announcement_by_new_validators_is_enough_and_is_passed_on() {
+    let chain = Arc::clone(&CHAIN);
+    // Nobody says anything of itself after this, so whatever follows follows from announcements.
+    let (before, first) = (3, 4);
+    let [announcer, listener] = [ScriptedPeer::honest(&chain).await, ScriptedPeer::honest(&chain).await];
+    for peer in [&announcer, &listener] {
+        peer.reveal(before);
+    }
+    let node = Home::holding(&chain, chain.up_to(before)).start(Setup::default()).await;
+    for peer in [&announcer, &listener] {
+        peer.dial(&chain, &node.address()).await;
+    }
+    for height in first..=chain.last() {
+        announcer.reveal(height);
+        announcer.announce(&chain.block(height).decided, 1).await;
+        node.imported(height).await;
+    }
+    assert_holds(node.store(), chain.blocks());
+    let all = usize::try_from(chain.last() - before).unwrap();
+    let log = listener.log().until("all announcements are passed on", |log| log.announced.len() >= all).await;
+    assert_eq!(log.announced, (first..=chain.last()).collect::<Vec<_>>());
+    node.assert_unblemished(announcer.peer_id()).await;
+    node.assert_unblemished(listener.peer_id()).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_announcement_that_nobody_can_judge_yet_is_kept_until_its_signers_are_known() {
+    let chain = Arc::clone(&CHAIN);
+    // New validators sign at 7, which the value of 6 says. Neither peer knows that value, nor so the validators.
+    let height = 7;
+    let [announcer, listener] = [ScriptedPeer::honest(&chain).await, ScriptedPeer::honest(&chain).await];
+    for peer in [&announcer, &listener] {
+        peer.reveal(height - 2);
+    }
+    let node = Home::holding(&chain, chain.up_to(height - 2)).start(Setup::default()).await;
+    for peer in [&announcer, &listener] {
+        peer.dial(&chain, &node.address()).await;
+    }
+    announcer.announce(&chain.block(height - 1).decided, 1).await;
+    let set = Request::ValidatorSetByRoot(chain.spec().validators_root(height));
+    let asked = |log: &Log, request: &Request| log.asked.iter().any(|asked| asked.request == *request);
+    announcer.log().until("it is asked who signs next", |log| asked(log, &set)).await;
+    announcer.announce(&chain.block(height).decided, 1).await;
+    let value = Request::DecidedValuesByRange(HeightRange { start_height: height, count: 1 });
+    announcer.log().until("what it announces counts as a claim", |log| asked(log, &value)).await;
+
+    let informed = ScriptedPeer::honest(&chain).await;
+    informed.reveal(height);
+    informed.dial(&chain, &node.address()).await;
+    node.imported(height).await;
+    let log = listener.log().until("both announcements are passed on", |log| log.announced.len() >= 2).await;
+    assert_eq!(log.announced, [height - 1, height]);
+    assert_holds(node.store(), chain.up_to(height));
+    for peer in [&announcer, &listener, &informed] {
+        node.assert_unblemished(peer.peer_id()).await;
+    }
     node.stop().await;
 }

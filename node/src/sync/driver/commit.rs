@@ -38,8 +38,31 @@ impl FetchedValues {
 pub(super) enum Obstacle {
     /// A value is not what the chain decided. The source's fault.
     Fault { height: Height, fault: CertificateFault },
-    /// The set that signs is not known yet.
-    UnknownSet(Bytes32),
+    /// The set that signs is not known yet; see [`Committed::next_signers`].
+    UnknownSet,
+}
+
+/// A validator set that is not in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct UnknownSet {
+    pub(super) root: Bytes32,
+    /// The height that it signs.
+    pub(super) height: Height,
+}
+
+impl UnknownSet {
+    fn after(tip: &ChainLink) -> Self {
+        Self { root: tip.next_validators_root, height: tip.height.saturating_add(1) }
+    }
+}
+
+/// The set that signs next, if it is not in `store`. A damaged row is as good as none.
+pub(super) fn unknown_set(store: &Store) -> Result<Option<UnknownSet>, StoreError> {
+    let unknown = UnknownSet::after(&store.tip()?);
+    match store.validator_set(&unknown.root) {
+        Ok(None) | Err(StoreError::Damaged(_)) => Ok(Some(unknown)),
+        found => found.map(|_| None),
+    }
 }
 
 /// Result of committing one batch.
@@ -51,6 +74,8 @@ pub(super) struct Committed {
     /// What the store did.
     pub(super) decided: Decided,
     pub(super) obstacle: Option<Obstacle>,
+    /// The set that signs the next height: the root of one that is in the store, or what is to be found out.
+    pub(super) next_signers: Result<Bytes32, UnknownSet>,
     /// Values from the obstacle on.
     pub(super) rest: FetchedValues,
 }
@@ -68,7 +93,7 @@ pub(super) fn commit(store: &Store, chain: &Chain, fetched: FetchedValues) -> Re
     while let Some(next) = rest.front() {
         let root = tip.next_validators_root;
         let Some(set) = signers.find(&root)? else {
-            obstacle = Some(Obstacle::UnknownSet(root));
+            obstacle = Some(Obstacle::UnknownSet);
             break;
         };
         match verify(next.clone(), chain, &tip, set) {
@@ -85,10 +110,13 @@ pub(super) fn commit(store: &Store, chain: &Chain, fetched: FetchedValues) -> Re
     }
     let decided = store_decided(store, &verified)?;
     // It came with the last of them, and will not come with the one after it.
-    signers.find(&tip.next_validators_root)?;
+    let next_signers = match signers.find(&tip.next_validators_root)? {
+        Some(_) => Ok(tip.next_validators_root),
+        None => Err(UnknownSet::after(&tip)),
+    };
     let blobs = verified.iter().map(|value| value.value.blob_count()).collect();
     let rest = FetchedValues { source, values: rest.into(), sets };
-    Ok(Committed { source, blobs, decided, obstacle, rest })
+    Ok(Committed { source, blobs, decided, obstacle, next_signers, rest })
 }
 
 /// The sets that sign, as certified values name them one after the other.
@@ -136,6 +164,9 @@ fn verify(
 pub(super) enum Judgement {
     /// Certified by the set that signs next: forward it.
     Certified,
+    /// The set that signed it is not known yet: the one given, or one that a later value will name. It is of the next
+    /// height or above, and attaches to the tip if it is of the next.
+    Early(Option<UnknownSet>),
     /// Nothing can be said about it, or it is old: neither forward nor punish.
     Unknown,
     /// It does not attach to the tip, or its certificate does not hold.
@@ -149,18 +180,26 @@ pub(super) enum Judgement {
 pub(super) fn judge(store: &Store, chain: &Chain, decided: &DecidedValue) -> Result<Judgement, StoreError> {
     let tip = store.tip()?;
     let root = tip.next_validators_root;
-    if decided.value.height <= tip.height || decided.value.validators_root != root {
+    let is_next = decided.value.height == tip.height.saturating_add(1);
+    if decided.value.height <= tip.height {
         return Ok(Judgement::Unknown);
+    }
+    if decided.value.validators_root != root {
+        return Ok(if is_next { Judgement::Unknown } else { Judgement::Early(None) });
+    }
+    let attaches = if is_next { decided.value.check_link(&tip) } else { Ok(()) };
+    if let Err(fault) = attaches {
+        return Ok(Judgement::Invalid(fault));
     }
     let signers = match store.validator_set(&root) {
         Ok(Some(signers)) => signers,
-        Ok(None) | Err(StoreError::Damaged(_)) => return Ok(Judgement::Unknown),
+        Ok(None) | Err(StoreError::Damaged(_)) => {
+            return Ok(Judgement::Early(Some(UnknownSet::after(&tip))));
+        }
         Err(error) if error.may_pass() => return Ok(Judgement::Unknown),
         Err(error) => return Err(error),
     };
-    let is_next = decided.value.height == tip.height.saturating_add(1);
-    let attaches = if is_next { decided.value.check_link(&tip) } else { Ok(()) };
-    Ok(match attaches.and_then(|()| decided.check_certificate(chain.id(), &signers)) {
+    Ok(match decided.check_certificate(chain.id(), &signers) {
         Ok(_) => Judgement::Certified,
         Err(fault) => Judgement::Invalid(fault),
     })

@@ -70,6 +70,10 @@ impl SyncEngine {
                 self.parts.feed.refresh();
                 self.unreadable_until = None;
                 self.inform(Input::Mended(mend));
+                if let Mend::ValidatorSet(root) = mend {
+                    self.inform(Input::HaveValidatorSet(root));
+                    self.judge_kept();
+                }
             }
             Ok(MendOutcome::Untrue(source, fault)) => {
                 tracing::warn!(%source, ?mend, %fault, "a value that is not certified");

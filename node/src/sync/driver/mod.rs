@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::progress::{SyncView, WatchdogConfig};
 use self::{
-    announce::Judged,
+    announce::{Judged, Kept},
     archives::Archives,
     commit::{Committed, FetchedValues},
     mend::MendOutcome,
@@ -125,6 +125,8 @@ pub struct SyncEngine {
     outlets: Outlets,
     commits: JoinSet<Result<Committed, StoreError>>,
     judgements: JoinSet<Result<Judged, StoreError>>,
+    /// Announcements whose signers are not known yet.
+    kept: Kept,
     /// What is being held against the store to mend it. As many as the scheduler mends at a time.
     mends: JoinSet<(Mend, Result<MendOutcome, StoreError>)>,
     /// Batches that wait for their turn, by first height. As many as the scheduler has ranges.
@@ -169,6 +171,7 @@ impl SyncEngine {
             outlets,
             commits: JoinSet::new(),
             judgements: JoinSet::new(),
+            kept: Kept::default(),
             mends: JoinSet::new(),
             fetched: BTreeMap::new(),
             committing: None,
@@ -186,6 +189,7 @@ impl SyncEngine {
     /// [`SyncError`] if the node cannot go on.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), SyncError> {
         let mut watermarks = self.parts.feed.subscribe();
+        self.want_next_signers().await?;
         let mut tick = tokio::time::interval(Scheduler::TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -338,6 +342,7 @@ impl SyncEngine {
 
     /// Starts whatever can be started now.
     async fn advance(&mut self) -> Result<(), SyncError> {
+        self.judge_kept_if_decided();
         self.start_commit();
         self.inform(Input::HeldValues(self.held_values()));
         self.load().await?;

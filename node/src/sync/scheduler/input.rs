@@ -25,6 +25,11 @@ pub enum Input {
         peer: PeerId,
         height: Height,
     },
+    PeerHinted {
+        #[serde(with = "text")]
+        peer: PeerId,
+        height: Height,
+    },
     PeerGone {
         #[serde(with = "text")]
         peer: PeerId,
@@ -43,8 +48,12 @@ pub enum Input {
         source: SourceId,
         height: Height,
     },
-    WantValidatorSet(#[serde(with = "crate::genesis_file::hex_bytes")] Bytes32),
-    HaveValidatorSet,
+    WantValidatorSet {
+        #[serde(with = "crate::genesis_file::hex_bytes")]
+        root: Bytes32,
+        height: Height,
+    },
+    HaveValidatorSet(#[serde(with = "crate::genesis_file::hex_bytes")] Bytes32),
     Decided(Height),
     Imported(Height),
     Load {
@@ -82,14 +91,15 @@ impl Scheduler {
             Input::Finished { id, report } => return self.finished(id, &report, now),
             Input::PeerStatus { peer, status } => self.peer_status(peer, status),
             Input::PeerAnnounced { peer, height } => self.peer_announced(peer, height),
+            Input::PeerHinted { peer, height } => self.peer_hinted(peer, height),
             Input::PeerGone { peer } => self.peer_gone(peer),
             Input::ArchiveCovers { archive, held } => self.archive_covers(archive, held),
             Input::ArchiveGone { archive } => self.archive_gone(archive),
             Input::PoolAnnounced(is_open) => self.pool_announced(is_open),
             Input::HeldValues(held) => self.set_held_values(held),
             Input::FaultyValue { source, height } => self.faulty_value(source, height, now),
-            Input::WantValidatorSet(root) => self.want_validator_set(root),
-            Input::HaveValidatorSet => self.have_validator_set(),
+            Input::WantValidatorSet { root, height } => self.want_validator_set(root, height),
+            Input::HaveValidatorSet(root) => self.have_validator_set(&root),
             Input::Decided(height) => self.set_decided(height),
             Input::Imported(height) => self.set_imported(height),
             Input::Load { missing, loaded_to } => self.load(missing, loaded_to),

@@ -18,6 +18,7 @@ mod mend;
 mod plan;
 mod pool;
 mod recall;
+mod sets;
 mod source;
 mod sources;
 mod undecided;
@@ -30,7 +31,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lapis_protocol_spec::{Bytes32, Height, HeightRanges, Method, Status};
+use lapis_protocol_spec::{Height, HeightRanges, Method, Status};
 use libp2p::PeerId;
 
 pub use self::{
@@ -47,6 +48,7 @@ use self::{
     hedge::Credit,
     mend::MendLane,
     pool::PoolLane,
+    sets::SetLane,
     sources::SourceBook,
     undecided::UndecidedLane,
     values::ValuesLane,
@@ -82,8 +84,7 @@ pub struct Scheduler {
     certified: Height,
     /// Nothing is asked for before this: our own disk or memory needs a pause.
     held_until: Option<Instant>,
-    wanted_set: Option<Bytes32>,
-    set_in_flight: bool,
+    sets: SetLane,
     flights: BTreeMap<RequestId, Flight>,
     next_id: u64,
     last_start: Option<Instant>,
@@ -109,8 +110,7 @@ impl Scheduler {
             imported,
             certified: decided,
             held_until: None,
-            wanted_set: None,
-            set_in_flight: false,
+            sets: SetLane::default(),
             flights: BTreeMap::new(),
             next_id: 0,
             last_start: None,
@@ -129,6 +129,11 @@ impl Scheduler {
     /// A peer announced a decided height whose certificate holds.
     pub fn peer_announced(&mut self, peer: PeerId, height: Height) {
         self.certified = self.certified.max(height);
+        self.book.announced(peer, height);
+    }
+
+    /// A peer announced a height of which it cannot be told yet whether its certificate holds: a claim like any other.
+    pub fn peer_hinted(&mut self, peer: PeerId, height: Height) {
         self.book.announced(peer, height);
     }
 
@@ -183,7 +188,7 @@ impl Scheduler {
         self.blocked.as_ref()
     }
 
-    /// Whether a value announced for `height` is the next one and not on its way already.
+    /// Whether a value announced for `height` is the next one and not here already.
     pub fn wants_value(&self, height: Height) -> bool {
         self.values.wants(height)
     }
@@ -198,24 +203,10 @@ impl Scheduler {
         self.book.lacks(source, height, Outcome::Faulty, now);
     }
 
-    /// A commit waits for this validator set.
-    pub fn want_validator_set(&mut self, root: Bytes32) {
-        self.wanted_set = Some(root);
-    }
-
-    /// Whether commits wait for a validator set.
-    pub fn waits_for_validator_set(&self) -> bool {
-        self.wanted_set.is_some()
-    }
-
-    /// The set waited for is in the store.
-    pub fn have_validator_set(&mut self) {
-        self.wanted_set = None;
-    }
-
     /// The decided watermark moved.
     pub fn set_decided(&mut self, decided: Height) {
         self.values.set_decided(decided);
+        self.sets.set_decided(decided);
     }
 
     /// The imported watermark moved.
@@ -323,7 +314,11 @@ impl Scheduler {
             let arrival = flight.arrives(untold, now);
             self.book.received(flight.source, arrival, now);
         }
-        self.book.ended(flight.source, flight.method, flight.delivery(outcome, now), now);
+        let worth = match flight.method {
+            Method::ValidatorSetByRoot if flight.mend.is_none() => self.worth_of_set(id, outcome),
+            _ => outcome,
+        };
+        self.book.ended(flight.source, flight.method, flight.delivery(worth, now), now);
         let report = match outcome {
             reported if reported == report.outcome => Cow::Borrowed(report),
             outcome => Cow::Owned(Report { outcome, ..report.clone() }),
@@ -338,11 +333,7 @@ impl Scheduler {
                 self.values_finished(id, &flight, report, now).map_or(Ended::Other, Ended::Values)
             }
             Method::ValidatorSetByRoot => {
-                self.set_in_flight = false;
-                if report.bytes == 0 {
-                    let height = self.values.decided().saturating_add(1);
-                    self.book.lacks(flight.source, height, report.outcome, now);
-                }
+                self.set_finished(id, report.bytes > 0, now);
                 Ended::Other
             }
             _ => {

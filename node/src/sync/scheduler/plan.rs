@@ -59,7 +59,7 @@ impl Scheduler {
     }
 
     /// Whether fixed pacing forbids another request in this poll.
-    fn is_full(&self, actions: &[Action]) -> bool {
+    pub(super) fn is_full(&self, actions: &[Action]) -> bool {
         matches!(self.config.pacing, Pacing::Fixed(_)) && !actions.is_empty()
     }
 
@@ -79,16 +79,6 @@ impl Scheduler {
                 flight.mend = Some(mend);
             }
             actions.push(action);
-        }
-    }
-
-    fn poll_validator_set(&mut self, now: Instant, rng: &mut impl Rng, actions: &mut Vec<Action>) {
-        let Some(root) = self.wanted_set.filter(|_| !self.set_in_flight) else { return };
-        let height = self.values.decided().saturating_add(1);
-        let wanted = Wanted { method: Method::ValidatorSetByRoot, ..self.wanted_value(height) };
-        if let Some(source) = self.book.choose(&wanted, now, rng) {
-            self.set_in_flight = true;
-            actions.push(self.start(source, Fetch::ValidatorSet { root, height }, Vec::new(), 0, now));
         }
     }
 

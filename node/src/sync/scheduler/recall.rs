@@ -43,6 +43,9 @@ impl Scheduler {
         };
         let slow = self.flights.iter().filter(|(_, flight)| is_slow(flight));
         slow.filter(|(id, flight)| {
+            if flight.method == Method::ValidatorSetByRoot && flight.mend.is_none() {
+                return self.a_peer_may_have_the_set(now);
+            }
             let outstanding = self.outstanding(**id, flight);
             outstanding.is_some_and(|(kind, height)| self.book.a_fresh_peer_is_free(kind, height, flight.method, now))
         })

@@ -89,6 +89,11 @@ impl SourceBook {
         }
     }
 
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SourceId, &Source)> {
+        self.sources.iter().map(|(id, source)| (*id, source))
+    }
+
     fn peers(&self) -> impl Iterator<Item = &Source> {
         self.sources.iter().filter(|(id, _)| id.is_peer()).map(|(_, peer)| peer)
     }
@@ -204,7 +209,11 @@ impl SourceBook {
                 candidates = self.among(wanted, now, |_, source| source.claims.may_have_parts(kind, height));
             }
         }
-        let (known, unknown): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|(_, source)| source.is_known(now));
+        // Where nothing is to be found out, what was measured long ago has to do: at the head hours of small heights
+        // may pass without a measurement.
+        let is_enough = |source: &Source| wanted.exploration_room == 0 && source.pace().is_measured();
+        let is_known = |source: &Source| source.is_known(now) || is_enough(source);
+        let (known, unknown): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|(_, source)| is_known(source));
         let unknown = if self.may_explore(wanted, now) { unknown } else { Vec::new() };
         if !known.is_empty() && !unknown.is_empty() && rng.random_ratio(1, EXPLORE_ONE_IN) {
             return unknown.get(rng.random_range(0..unknown.len())).map(|(id, _)| *id);
@@ -261,7 +270,7 @@ impl SourceBook {
     /// How long `id` may take for an item of `bytes` before it is late with it: what it has shown itself, and no more than
     /// twice what is usual.
     pub(super) fn patience(&self, id: SourceId, bytes: u64) -> Duration {
-        let usual = self.usual_patience(bytes);
+        let usual = self.usual_patience(id, bytes);
         match self.sources.get(&id) {
             Some(source) if source.pace().has_delivered() => {
                 source.pace().patience(bytes, source.open()).min(usual.saturating_mul(2))
@@ -270,12 +279,13 @@ impl SourceBook {
         }
     }
 
-    /// What is usual among those that are known; of somebody unknown no more is to be expected.
-    fn usual_patience(&self, bytes: u64) -> Duration {
-        let known = self.sources.values().filter(|source| source.pace().has_delivered());
-        let mut usual: Vec<Duration> = known.map(|source| source.pace().patience(bytes, source.open())).collect();
+    /// What is usual among those that are known, `id` apart: whoever is late has no say in what late is. Of somebody
+    /// unknown no more is to be expected.
+    fn usual_patience(&self, id: SourceId, bytes: u64) -> Duration {
+        let others = self.sources.iter().filter(|(other, source)| **other != id && source.pace().has_delivered());
+        let mut usual: Vec<Duration> = others.map(|(_, source)| source.pace().patience(bytes, source.open())).collect();
         usual.sort_unstable();
-        let median = usual.get(usual.len() / 2).copied();
+        let median = usual.get(usual.len().saturating_sub(1) / 2).copied();
         median.unwrap_or_else(|| Pace::default().patience(bytes, 1))
     }
 
@@ -359,7 +369,8 @@ pub(super) struct Arrival {
     pub(super) waited: Option<Duration>,
 }
 
-fn two_choices(pool: &[(SourceId, &Source)], bytes: u64, rng: &mut impl Rng) -> Option<SourceId> {
+/// Of two of `pool` at random the one that is expected to bring `bytes` bytes sooner.
+pub(super) fn two_choices(pool: &[(SourceId, &Source)], bytes: u64, rng: &mut impl Rng) -> Option<SourceId> {
     if pool.is_empty() {
         return None;
     }

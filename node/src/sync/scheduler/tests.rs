@@ -8,6 +8,7 @@ mod hedges;
 mod mends;
 mod network;
 mod pool;
+mod sets;
 mod undecided;
 
 use std::{collections::BTreeSet, sync::Arc};

@@ -143,8 +143,9 @@ impl ValuesLane {
         Some((heights, needless))
     }
 
-    /// Whether a value that came unasked for, by announcement, is the next one and not on its way already.
+    /// Whether a value that came unasked for, by announcement, is the next one and not here already. One that is asked for
+    /// as well is not waited for: what is here is here.
     pub(super) fn wants(&self, height: Height) -> bool {
-        self.decided.checked_add(1) == Some(height) && !self.covered().contains(height)
+        self.decided.checked_add(1) == Some(height) && !self.held.iter().any(|held| held.contains(&height))
     }
 }

@@ -1,13 +1,13 @@
 //! One exchange: what the peer will send, and how it will end.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, ops::RangeInclusive, time::Duration};
 
 use lapis_p2p::Offence;
 use lapis_protocol_spec::Height;
 use rand::{Rng, rngs::StdRng};
 
 use super::{
-    peer::{Conduct, PeerPlan, item_bytes},
+    peer::{Conduct, item_bytes, items},
     plan::Plan,
 };
 use crate::sync::scheduler::{Fetch, Item, Outcome, Report};
@@ -22,6 +22,8 @@ const DRIP_ENDS: Duration = Duration::from_secs(11);
 const DRIPPED_BYTES: u64 = 11 * 1024;
 /// Bytes of a decided value with its certificate.
 const VALUE_BYTES: u64 = 1500;
+/// Bytes of a validator set.
+const SET_BYTES: u64 = 400;
 
 /// Something that is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub(super) enum Piece {
     Item(Item, bool),
     /// A decided value, likewise.
     Value(bool),
+    /// A validator set.
+    Set(u64),
 }
 
 /// How an answer ends when everything of it has been sent.
@@ -56,6 +60,11 @@ pub(super) struct Exchange {
     /// First height of the values that came, and which of them is the first that is not certified.
     pub(super) values_from: Height,
     pub(super) wrong_value: Option<u64>,
+    /// The set that came.
+    pub(super) set: Option<u64>,
+    /// Pieces that were asked for, and the heights that these are of.
+    asked: u64,
+    pub(super) heights: RangeInclusive<Height>,
 }
 
 impl End {
@@ -71,21 +80,41 @@ pub(super) fn piece_bytes(plan: &Plan, piece: Piece) -> u64 {
     match piece {
         Piece::Item(item, _) => item_bytes(plan, item),
         Piece::Value(_) => VALUE_BYTES,
+        Piece::Set(_) => SET_BYTES,
     }
 }
 
 impl Exchange {
-    /// What `peer` does about `fetch`. `is_over_quota` says that it was asked too much lately.
-    pub(super) fn new(peer: usize, plan: &Plan, fetch: &Fetch, is_over_quota: bool, rng: &mut StdRng) -> Option<Self> {
+    /// What `peer`, which has the heights up to `head`, does about `fetch`. `is_over_quota` says that it was asked too
+    /// much lately.
+    pub(super) fn new(
+        peer: usize,
+        plan: &Plan,
+        head: Height,
+        fetch: &Fetch,
+        is_over_quota: bool,
+        rng: &mut StdRng,
+    ) -> Option<Self> {
         let who = plan.peers.get(peer)?;
         let mut exchange = Self {
             peer,
-            script: honest_script(who, plan, fetch),
+            script: honest_script(peer, plan, head, fetch)?,
             end: End::IN_ORDER,
             delay: Duration::ZERO,
             report: Report::empty(Outcome::Answered),
             values_from: if let Fetch::Values(heights) = fetch { heights.start } else { 0 },
             wrong_value: None,
+            set: None,
+            asked: match fetch {
+                Fetch::Values(heights) => heights.end - heights.start,
+                Fetch::ValidatorSet { .. } => 1,
+                fetch => items(fetch).len() as u64,
+            },
+            heights: match fetch {
+                Fetch::Values(heights) => heights.start..=heights.end.saturating_sub(1),
+                Fetch::ValidatorSet { height, .. } => *height..=*height,
+                fetch => span(&items(fetch)),
+            },
         };
         if is_over_quota {
             exchange.script.clear();
@@ -138,6 +167,13 @@ impl Exchange {
         }
     }
 
+    /// Whether it ends, as `outcome`, without all that it was for.
+    pub(super) fn is_in_vain(&self, outcome: Outcome) -> bool {
+        let came = (self.report.received.len() + self.report.duplicates.len()) as u64;
+        let came = came + self.report.values + u64::from(self.set.is_some());
+        outcome != Outcome::Answered || came < self.asked
+    }
+
     fn cut(&mut self, rng: &mut StdRng) {
         let left = rng.random_range(0..=self.script.len());
         self.script.truncate(left);
@@ -175,14 +211,25 @@ impl Exchange {
     }
 }
 
-fn honest_script(peer: &PeerPlan, plan: &Plan, fetch: &Fetch) -> VecDeque<Piece> {
-    match fetch {
+/// From the first to the last height of `items`, which are in order.
+fn span(items: &[Item]) -> RangeInclusive<Height> {
+    let height = |item: Option<&Item>| item.map_or(0, |item| item.height());
+    height(items.first())..=height(items.last())
+}
+
+fn honest_script(place: usize, plan: &Plan, head: Height, fetch: &Fetch) -> Option<VecDeque<Piece>> {
+    let peer = plan.peers.get(place)?;
+    let has_none = matches!(peer.conduct, Conduct::Boaster | Conduct::Wavering | Conduct::Empty);
+    Some(match fetch {
+        Fetch::Values(_) | Fetch::ValidatorSet { .. } if has_none => VecDeque::new(),
         Fetch::Values(heights) => {
-            let has_none = matches!(peer.conduct, Conduct::Boaster | Conduct::Wavering | Conduct::Empty);
-            let held = if has_none { 0 } else { plan.head() };
-            let end = heights.end.min(held.saturating_add(1));
+            let end = heights.end.min(head.saturating_add(1));
             (heights.start..end).map(|_| Piece::Value(true)).collect()
         }
-        fetch => peer.honest_answer(fetch).into_iter().map(|item| Piece::Item(item, true)).collect(),
-    }
+        Fetch::ValidatorSet { root, height } => {
+            let growth = plan.growth.as_ref().filter(|growth| growth.knows(place, head, root));
+            growth.map(|growth| Piece::Set(growth.set_of(*height))).into_iter().collect()
+        }
+        fetch => peer.honest_answer(fetch, head).into_iter().map(|item| Piece::Item(item, true)).collect(),
+    })
 }

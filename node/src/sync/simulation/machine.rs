@@ -54,6 +54,8 @@ pub(super) struct Machine {
     /// By first height.
     fetched: BTreeMap<Height, Fetched>,
     committing: Option<Fetched>,
+    /// Validator sets that are in the store.
+    sets: BTreeSet<u64>,
 }
 
 impl Machine {
@@ -70,6 +72,7 @@ impl Machine {
             is_importing: false,
             fetched: BTreeMap::new(),
             committing: None,
+            sets: BTreeSet::from([0]),
         }
     }
 
@@ -167,7 +170,7 @@ impl Machine {
 
     /// Begins to commit the range that attaches, if any: how long that takes.
     pub(super) fn commit(&mut self, plan: &Plan) -> Option<Duration> {
-        if self.committing.is_some() {
+        if self.committing.is_some() || !self.knows_signers(plan, self.decided + 1) {
             return None;
         }
         let entry = self.fetched.first_entry().filter(|entry| *entry.key() <= self.decided + 1)?;
@@ -177,16 +180,31 @@ impl Machine {
         Some(plan.machine.commit + VALUE_TIME * count)
     }
 
-    /// The range is committed as far as it is certified.
-    pub(super) fn committed(&mut self, plan: &Plan) -> Option<Fetched> {
-        let fetched = self.committing.take()?;
-        let end = fetched.wrong.unwrap_or(fetched.heights.end);
+    /// Whether the set that signs `height` is in the store.
+    pub(super) fn knows_signers(&self, plan: &Plan, height: Height) -> bool {
+        plan.growth.as_ref().is_none_or(|growth| self.sets.contains(&growth.set_of(height)))
+    }
+
+    /// A validator set is in the store.
+    pub(super) fn learn_set(&mut self, set: u64) {
+        self.sets.insert(set);
+    }
+
+    /// The range is committed as far as it is certified by sets that are known; the rest waits. Gives whom it came from,
+    /// and the height that is not certified if that is what it ended at.
+    pub(super) fn committed(&mut self, plan: &Plan) -> Option<(usize, Option<Height>)> {
+        let Fetched { peer, heights, wrong } = self.committing.take()?;
+        let known = (self.decided + 1..heights.end).find(|height| !self.knows_signers(plan, *height));
+        let end = wrong.unwrap_or(heights.end).min(known.unwrap_or(heights.end));
+        if let Some(start) = known.filter(|known| *known == end) {
+            self.fetched(Fetched { peer, heights: start..heights.end, wrong });
+        }
         for height in self.decided + 1..end {
             let blobs = (0..plan.block(height).blobs).map(|index| Item::Blob(height, index));
             self.lacking.insert(height, blobs.chain([Item::Payload(height)]).collect());
         }
         self.decided = self.decided.max(end.saturating_sub(1));
-        Some(fetched)
+        Some((peer, wrong.filter(|wrong| *wrong == end)))
     }
 
     /// What the heights of `range` lack, of `most` of them.

@@ -10,25 +10,31 @@
 
 mod chain;
 mod exchange;
+mod growth;
 mod log;
 mod machine;
 mod outcome;
 mod peer;
 mod plan;
 mod queue;
+mod tip;
 mod world;
 
 use std::time::Duration;
 
 pub use self::{
     chain::Values,
+    growth::{Growth, News},
     outcome::{Outcome, Tally, Violation, check, waste_bound},
     peer::{Conduct, Holds, PeerPlan, Presence},
     plan::{Block, Machine, Plan},
+    tip::{Delay, TROUBLE},
 };
 use self::{log::Log, world::World};
 use super::trace::TraceSink;
 
+/// Requests that are no measure: so many may differ by chance.
+const FEW: u64 = 20;
 /// Virtual time after which a run is given up.
 pub const LIMIT: Duration = Duration::from_secs(4 * 3600);
 /// When so many percent of the bytes are stored the liars of a contest are known.
@@ -64,6 +70,37 @@ pub fn check_seed(seed: u64, values: &mut Values) -> Result<Outcome, Violation> 
     let outcome = run(&plan, values);
     check(&plan, &outcome)?;
     Ok(outcome)
+}
+
+/// Runs the network of `seed` whose chain grows, and checks it.
+///
+/// # Errors
+/// The first [`Violation`].
+pub fn check_tip(seed: u64, values: &mut Values) -> Result<Outcome, Violation> {
+    let plan = Plan::growing(seed);
+    let outcome = run(&plan, values);
+    check(&plan, &outcome)?;
+    Ok(outcome)
+}
+
+/// Runs the network of `seed` whose chain grows with each height announced once by everybody, and ten times, which must
+/// cost no more than a quarter more requests. Gives the requests of both.
+///
+/// # Errors
+/// The first [`Violation`].
+pub fn check_repeated(seed: u64, values: &mut Values) -> Result<(u64, u64), Violation> {
+    let plan = Plan::growing(seed);
+    let mut requests = |announcements| {
+        let plan = plan.announced_often(announcements);
+        let outcome = run(&plan, values);
+        check(&plan, &outcome).map(|()| outcome.tally.requests)
+    };
+    let (once, often) = (requests(1)?, requests(10)?);
+    let bound = once + once / 4 + FEW;
+    if often > bound {
+        return Err(Violation::Requests { seed, requests: often, bound });
+    }
+    Ok((once, often))
 }
 
 /// Runs the network of `seed` twice: the same must happen.

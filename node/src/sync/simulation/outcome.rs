@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lapis_protocol_spec::Height;
 
-use super::plan::Plan;
+use super::{plan::Plan, tip::Delay};
 use crate::sync::scheduler::{Blocked, SIDECAR_BYTES, Stats};
 
 /// Bytes that a peer that sends garbage may send before it is found out: what it is asked for at a time, of what it
@@ -64,6 +64,8 @@ pub struct Outcome {
     pub stats: Stats,
     /// What the simulation counted.
     pub tally: Tally,
+    /// How long the heights took that were decided meanwhile.
+    pub delays: Vec<Delay>,
 }
 
 /// Something that must not be, with the seed of the plan in which it was.
@@ -112,6 +114,24 @@ pub enum Violation {
         bound: u64,
         /// Of what sort.
         tally: Box<Tally>,
+    },
+    /// A height that was decided meanwhile was complete too late.
+    #[error("seed {seed}: {delay:?}")]
+    Late {
+        /// Of the plan.
+        seed: u64,
+        /// Which, and how late.
+        delay: Delay,
+    },
+    /// More was asked than may be, for what came.
+    #[error("seed {seed}: {requests} requests, {bound} may be")]
+    Requests {
+        /// Of the plan.
+        seed: u64,
+        /// Exchanges.
+        requests: u64,
+        /// How many may be.
+        bound: u64,
     },
     /// Two runs of one plan were different.
     #[error("seed {seed}: two runs differ")]
@@ -165,5 +185,8 @@ pub fn check(plan: &Plan, outcome: &Outcome) -> Result<(), Violation> {
     if wasted > bound {
         return Err(Violation::Waste { seed, wasted, bound, tally: Box::new(tally.clone()) });
     }
-    Ok(())
+    match outcome.delays.iter().find(|delay| delay.took > delay.bound) {
+        Some(delay) => Err(Violation::Late { seed, delay: *delay }),
+        None => Ok(()),
+    }
 }

@@ -176,15 +176,16 @@ impl PeerPlan {
         }
     }
 
-    /// What it would send of data if it were honest. By range it sends nothing beyond what is incomplete.
-    pub(super) fn honest_answer(&self, fetch: &Fetch) -> Vec<Item> {
+    /// What it would send of data if it were honest and had the heights up to `head`. By range it sends nothing beyond what is incomplete.
+    pub(super) fn honest_answer(&self, fetch: &Fetch, head: Height) -> Vec<Item> {
         let asked = items(fetch);
         if matches!(self.conduct, Conduct::Boaster | Conduct::Wavering | Conduct::Empty) {
             return Vec::new();
         }
-        let gap = || asked.iter().find(|item| !self.holds(**item)).map(|item| item.height());
+        let holds = |item: Item| item.height() <= head && self.holds(item);
+        let gap = || asked.iter().find(|item| !holds(**item)).map(|item| item.height());
         match fetch {
-            Fetch::Blobs(_) | Fetch::PayloadsByRoot(_) => asked.into_iter().filter(|item| self.holds(*item)).collect(),
+            Fetch::Blobs(_) | Fetch::PayloadsByRoot(_) => asked.into_iter().filter(|item| holds(*item)).collect(),
             _ => match gap() {
                 Some(gap) => asked.into_iter().take_while(|item| item.height() < gap).collect(),
                 None => asked,

@@ -5,7 +5,10 @@ use std::time::Duration;
 use lapis_protocol_spec::{Height, PayloadEnvelope};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
-use super::peer::{Conduct, Holds, PeerPlan, Presence};
+use super::{
+    growth::Growth,
+    peer::{Conduct, Holds, PeerPlan, Presence},
+};
 use crate::sync::scheduler::{SIDECAR_BYTES, SchedulerConfig};
 
 /// A node in a network that it knows nothing of.
@@ -21,6 +24,8 @@ pub struct Plan {
     pub machine: Machine,
     /// Everybody else.
     pub peers: Vec<PeerPlan>,
+    /// How the chain becomes what it is, if it is not from the beginning.
+    pub growth: Option<Growth>,
 }
 
 /// What one height has.
@@ -47,11 +52,11 @@ pub struct Machine {
     pub import: Duration,
 }
 
-const MIB: u64 = 1024 * 1024;
+pub(super) const MIB: u64 = 1024 * 1024;
 
 /// How much is drawn of each thing.
-struct Draw {
-    rng: StdRng,
+pub(super) struct Draw {
+    pub(super) rng: StdRng,
 }
 
 impl Draw {
@@ -59,6 +64,11 @@ impl Draw {
         let few: &[u64] = &[0, 1, 3, 6, 9];
         let many: &[u64] = &[0, 6, 20, 64];
         let counts = if self.rng.random_ratio(1, 8) { many } else { few };
+        self.blocks(heights, counts)
+    }
+
+    /// Heights of so many blobs each, one number or another.
+    pub(super) fn blocks(&mut self, heights: u64, counts: &[u64]) -> Vec<Block> {
         let mut block = || Block {
             blobs: counts.get(self.rng.random_range(0..counts.len())).copied().unwrap_or(0),
             payload_bytes: 1000 * self.rng.random_range(1..100),
@@ -66,7 +76,7 @@ impl Draw {
         (0..heights).map(|_| block()).collect()
     }
 
-    fn machine(&mut self) -> Machine {
+    pub(super) fn machine(&mut self) -> Machine {
         Machine {
             line: self.rng.random_range(2 * MIB..250 * MIB),
             verify: Duration::from_micros(self.rng.random_range(100..2000)),
@@ -100,13 +110,13 @@ impl Draw {
     }
 
     /// The same on a server: it has bandwidth, and begins when it is asked.
-    fn server(&mut self, index: usize) -> PeerPlan {
+    pub(super) fn server(&mut self, index: usize) -> PeerPlan {
         let peer = self.honest(index);
         let conduct = if peer.conduct == Conduct::Late { Conduct::Honest } else { peer.conduct };
         PeerPlan { conduct, rate: peer.rate.max(1_000_000), ..peer }
     }
 
-    fn liar(&mut self, index: usize) -> PeerPlan {
+    pub(super) fn liar(&mut self, index: usize) -> PeerPlan {
         let conduct = Conduct::LIARS.get(self.rng.random_range(0..Conduct::LIARS.len())).copied();
         self.peer(index, conduct.unwrap_or(Conduct::Silent))
     }
@@ -126,7 +136,7 @@ impl Draw {
         }
     }
 
-    fn presence(&mut self) -> Presence {
+    pub(super) fn presence(&mut self) -> Presence {
         let mut seconds = |range| Duration::from_millis(self.rng.random_range(range));
         match seconds(0..4000).as_millis() / 1000 {
             0 => Presence::From(seconds(0..20_000)),
@@ -163,7 +173,7 @@ impl Plan {
         }
         draw.anchor(&mut peers);
         peers.shuffle(&mut draw.rng);
-        Self { seed, chain, config, machine, peers }
+        Self { seed, chain, config, machine, peers, growth: None }
     }
 
     /// Honest peers that hold everything and stay, on servers, and liars of all kinds that make up 40 % of the network.
@@ -185,7 +195,7 @@ impl Plan {
         };
         // Much less than the chain, so that the order matters.
         let config = SchedulerConfig { max_buffered_bytes: 24 * MIB, ..SchedulerConfig::default() };
-        Self { seed, chain, config, machine, peers }
+        Self { seed, chain, config, machine, peers, growth: None }
     }
 
     /// The same without liars.
@@ -195,7 +205,12 @@ impl Plan {
         plan
     }
 
-    /// The height of the chain.
+    /// The height that the chain has at the beginning.
+    pub fn first_head(&self) -> Height {
+        self.growth.as_ref().map_or(self.head(), |growth| growth.from)
+    }
+
+    /// The height of the chain in the end.
     pub fn head(&self) -> Height {
         self.chain.len() as Height
     }

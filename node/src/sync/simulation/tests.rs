@@ -41,8 +41,36 @@ fn every_network_with_an_honest_holder_of_each_item_is_synced_from_within_bounds
 }
 
 #[test]
+fn a_node_at_the_head_has_each_height_soon_after_somebody_honest_told_of_it() {
+    check_all(60, |seed, values| {
+        check_tip(seed, values).unwrap();
+    });
+}
+
+#[test]
+fn what_is_announced_again_and_again_costs_little() {
+    check_all(16, |seed, values| {
+        check_repeated(seed, values).unwrap();
+    });
+}
+
+#[test]
+fn a_growing_chain_without_news_is_not_followed() {
+    let mut plan = Plan::growing(3);
+    for news in plan.growth.iter_mut().flat_map(|growth| &mut growth.news) {
+        news.after = LIMIT;
+    }
+    let first = plan.first_head();
+    let outcome = World::new(&plan, &mut Values::default(), &mut Log::new(false), None).run(Duration::from_secs(120));
+    assert_eq!((outcome.finished, outcome.reached, outcome.delays.len()), (false, first, 0));
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     check_all(8, |seed, values| check_same(seed, values).unwrap());
+    let (plan, mut values) = (Plan::growing(4), Values::default());
+    let (first, second) = (run(&plan, &mut values), run(&plan, &mut values));
+    assert_eq!((first.tally, first.delays), (second.tally, second.delays));
 }
 
 #[test]
@@ -68,6 +96,12 @@ fn what_must_not_be_is_found_and_named_with_its_seed() {
     assert!(matches!(spoilt(|tally| tally.honest_banned.push(3)), Violation::HonestBanned { seed: 1, .. }));
     assert!(matches!(spoilt(|tally| tally.peak_buffered = u64::MAX), Violation::Memory { seed: 1, .. }));
     assert!(matches!(spoilt(|tally| tally.faulty_bytes += 1 << 40), Violation::Waste { seed: 1, .. }));
+    let plan = Plan::growing(1);
+    let mut outcome = run(&plan, &mut values);
+    check(&plan, &outcome).unwrap();
+    let delay = outcome.delays.last_mut().unwrap();
+    delay.took = delay.bound + Duration::from_millis(1);
+    assert!(matches!(check(&plan, &outcome), Err(Violation::Late { seed: 1, .. })));
 }
 
 #[test]

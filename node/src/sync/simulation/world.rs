@@ -1,6 +1,8 @@
 //! The simulation itself: one node's scheduler among planned peers, event by event.
 
+mod asking;
 mod churn;
+mod tip;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -8,6 +10,7 @@ use std::{
 };
 
 use lapis_p2p::{Offence, Score};
+use lapis_protocol_spec::Height;
 use libp2p::PeerId;
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -17,12 +20,14 @@ use super::{
     log::Log,
     machine::{Delivered, Fetched, Machine, over},
     outcome::{Outcome, Tally},
-    peer::{Conduct, Presence},
+    peer::{Conduct, PeerPlan, Presence},
     plan::Plan,
+    tip::Watch,
 };
 use crate::sync::{
-    scheduler::{Action, Ended, Input, Item, Outcome as ExchangeOutcome, RequestId, Scheduler, SourceId},
-    trace::{Begin, Decisions, RecordedScheduler, TraceSink},
+    early::Early,
+    scheduler::{Ended, Input, Item, Outcome as ExchangeOutcome, RequestId, Scheduler, SourceId},
+    trace::{Begin, RecordedScheduler, TraceSink},
 };
 
 /// How long a peer stays away that was disconnected.
@@ -35,6 +40,14 @@ enum Event {
     Up(usize),
     Down(usize),
     Waver(usize),
+    /// A peer has a height that was decided meanwhile.
+    Learned(usize, Height),
+    /// Its announcement is here.
+    Announced(usize, Height),
+    /// It says how far it is.
+    Tell(usize),
+    /// That is here.
+    Told(usize, Height),
     /// The request is at the peer.
     Begin(RequestId),
     /// The next piece has left the peer.
@@ -53,11 +66,33 @@ struct Peer {
     is_up: bool,
     is_banned: bool,
     is_boasting: bool,
+    /// What it has of a chain that grows.
+    head: Height,
+    /// When it last said so, and whether it is about to.
+    told: Option<Duration>,
+    will_tell: bool,
     /// When it has sent what it is asked for.
     free: Duration,
     score: Score,
     /// Requests in this second of the simulation.
     asked: (u64, u32),
+}
+
+impl Peer {
+    fn new(id: PeerId, head: Height, now: Instant) -> Self {
+        Self {
+            id,
+            is_up: false,
+            is_banned: false,
+            is_boasting: true,
+            head,
+            told: None,
+            will_tell: false,
+            free: Duration::ZERO,
+            score: Score::new(now),
+            asked: (0, 0),
+        }
+    }
 }
 
 /// A run in progress.
@@ -78,6 +113,9 @@ pub(super) struct World<'a> {
     rng: StdRng,
     /// When the node's line has taken what was sent to it.
     line_free: Duration,
+    /// Announcements that were made by a set which is not known yet, with the places of their peers.
+    early: Early<usize>,
+    tip: Watch,
     tally: Tally,
     log: &'a mut Log,
 }
@@ -93,16 +131,8 @@ impl<'a> World<'a> {
         let begin = Begin { config: plan.config, decided: 0, available: 0, imported: 0 };
         let mut seed = [0; 32];
         seed.iter_mut().zip(plan.seed.to_le_bytes()).for_each(|(byte, part)| *byte = part);
-        let peer = |id| Peer {
-            id,
-            is_up: false,
-            is_banned: false,
-            is_boasting: true,
-            free: Duration::ZERO,
-            score: Score::new(base),
-            asked: (0, 0),
-        };
-        let peers: Vec<Peer> = plan.peers.iter().filter_map(|planned| planned.id()).map(peer).collect();
+        let ids = plan.peers.iter().filter_map(PeerPlan::id);
+        let peers: Vec<Peer> = ids.map(|id| Peer::new(id, plan.first_head(), base)).collect();
         let places = peers.iter().enumerate().map(|(place, peer)| (peer.id, place)).collect();
         let mut world = Self {
             plan,
@@ -118,10 +148,13 @@ impl<'a> World<'a> {
             given_up: HashSet::new(),
             rng: StdRng::seed_from_u64(plan.seed ^ u64::MAX),
             line_free: Duration::ZERO,
+            early: Early::default(),
+            tip: Watch::default(),
             tally: Tally::default(),
             log,
         };
         world.meet();
+        world.grow();
         world
     }
 
@@ -168,6 +201,7 @@ impl<'a> World<'a> {
             reached: self.machine.imported,
             blocked: self.scheduler.blocked().cloned(),
             stats: self.scheduler.stats(),
+            delays: self.tip.delays(self.plan),
             tally: self.tally,
         }
     }
@@ -187,6 +221,10 @@ impl<'a> World<'a> {
             Event::Up(place) => self.up(place),
             Event::Down(place) => self.leave(place, None),
             Event::Waver(place) => self.waver(place),
+            Event::Learned(place, height) => self.learned(place, height),
+            Event::Announced(place, height) => self.announced(place, height),
+            Event::Tell(place) => self.tell(place),
+            Event::Told(place, head) => self.told(place, head),
             Event::Begin(id) => self.serve(id),
             Event::Served(id) => self.served(id),
             Event::Arrived(id, piece) => self.arrived(id, piece),
@@ -206,6 +244,7 @@ impl<'a> World<'a> {
 
     /// What a node's driver does after whatever has happened.
     fn advance(&mut self) {
+        self.tip.complete(self.machine.available(), self.now);
         if let Some(time) = self.machine.commit(self.plan) {
             self.queue.plan(self.now + time, Event::Committed);
         }
@@ -230,45 +269,6 @@ impl<'a> World<'a> {
         let last = missing.last().filter(|_| missing.len() >= most).map(|gap| gap.value.value().height);
         let loaded_to = last.unwrap_or(heights.end.saturating_sub(1));
         let _ = self.inform(Input::Load { missing, loaded_to });
-    }
-
-    fn follow(&mut self, decisions: Decisions) {
-        for id in decisions.cancel {
-            self.log.event(self.now, id, "cancel", String::new);
-            self.given_up.insert(id);
-            self.close(id, ExchangeOutcome::Local, None);
-        }
-        for action in decisions.ask {
-            self.ask(&action);
-        }
-    }
-
-    fn ask(&mut self, action: &Action) {
-        let place = match action.source {
-            SourceId::Peer(peer) => self.places.get(&peer).copied(),
-            SourceId::Archive(_) | SourceId::Pool => None,
-        };
-        let exchange = place.and_then(|place| {
-            let is_over_quota = self.is_over_quota(place);
-            Exchange::new(place, self.plan, &action.fetch, is_over_quota, &mut self.rng)
-        });
-        let (Some(place), Some(exchange)) = (place, exchange) else { return };
-        self.tally.requests += 1;
-        self.log.asked(self.now, action, place, self.plan);
-        let Some(planned) = self.plan.peers.get(place) else { return };
-        self.queue.plan(self.now + planned.latency + exchange.delay, Event::Begin(action.id));
-        self.exchanges.insert(action.id, exchange);
-    }
-
-    fn is_over_quota(&mut self, place: usize) -> bool {
-        let (Some(planned), Some(peer)) = (self.plan.peers.get(place), self.peers.get_mut(place)) else { return false };
-        let Conduct::RateLimited { per_second } = planned.conduct else { return false };
-        let second = self.now.as_secs();
-        if peer.asked.0 != second {
-            peer.asked = (second, 0);
-        }
-        peer.asked.1 += 1;
-        peer.asked.1 > per_second
     }
 
     /// The peer begins to send the next piece, or has sent all.
@@ -321,20 +321,22 @@ impl<'a> World<'a> {
                 }
                 None
             }
-            Piece::Item(item, is_good) => match self.machine.enter(self.plan, item, self.now) {
-                Some(verified) => {
-                    exchange.report.received.insert(item);
-                    let delivered = Delivered { peer: exchange.peer, item, is_good };
-                    self.queue.plan(verified, Event::Verified(delivered));
-                    Some(item)
-                }
-                None => {
-                    exchange.report.duplicates.insert(item);
-                    exchange.report.duplicate_bytes += bytes;
-                    self.tally.duplicate_bytes += bytes;
-                    None
-                }
-            },
+            Piece::Set(set) => {
+                exchange.set = Some(set);
+                None
+            }
+            Piece::Item(item, is_good) if let Some(verified) = self.machine.enter(self.plan, item, self.now) => {
+                exchange.report.received.insert(item);
+                let delivered = Delivered { peer: exchange.peer, item, is_good };
+                self.queue.plan(verified, Event::Verified(delivered));
+                Some(item)
+            }
+            Piece::Item(item, _) => {
+                exchange.report.duplicates.insert(item);
+                exchange.report.duplicate_bytes += bytes;
+                self.tally.duplicate_bytes += bytes;
+                None
+            }
         };
         let _ = self.inform(Input::Received { id, item, bytes });
     }
@@ -348,8 +350,14 @@ impl<'a> World<'a> {
     }
 
     fn close(&mut self, id: RequestId, outcome: ExchangeOutcome, offence: Option<(usize, Offence)>) {
-        let Some(Exchange { peer, mut report, wrong_value, .. }) = self.exchanges.remove(&id) else { return };
+        let Some(exchange) = self.exchanges.remove(&id) else { return };
+        let is_honest = self.plan.peers.get(exchange.peer).is_some_and(|planned| planned.conduct.is_honest());
+        let is_in_vain = is_honest && exchange.is_in_vain(outcome);
+        let Exchange { peer, mut report, wrong_value, set, heights, .. } = exchange;
         report.outcome = outcome;
+        if is_in_vain {
+            self.tip.trouble(heights);
+        }
         self.log.event(self.now, id, "ended", || {
             format!("{outcome:?}: {} items, {} values", report.received.len(), report.values)
         });
@@ -363,6 +371,9 @@ impl<'a> World<'a> {
             let heights = heights.start..heights.start + values;
             self.machine.fetched(Fetched { peer, heights, wrong: wrong_value });
         }
+        if let Some(set) = set {
+            self.learned_set(set);
+        }
     }
 
     fn verified(&mut self, Delivered { peer, item, is_good }: Delivered) {
@@ -375,17 +386,6 @@ impl<'a> World<'a> {
         self.charge(peer, Offence::InvalidData);
         if let Some(source) = self.peers.get(peer).map(|peer| SourceId::Peer(peer.id)) {
             let _ = self.inform(Input::Faulty { source, item });
-        }
-    }
-
-    fn committed(&mut self) {
-        let Some(fetched) = self.machine.committed(self.plan) else { return };
-        let _ = self.inform(Input::Decided(self.machine.decided));
-        if let Some(height) = fetched.wrong {
-            self.charge(fetched.peer, Offence::InvalidData);
-            if let Some(source) = self.peers.get(fetched.peer).map(|peer| SourceId::Peer(peer.id)) {
-                let _ = self.inform(Input::FaultyValue { source, height });
-            }
         }
     }
 }

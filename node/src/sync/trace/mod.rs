@@ -21,7 +21,7 @@ pub use self::{
 use super::scheduler::{Action, Fetch, Input, RequestId, SchedulerConfig, SourceId};
 
 /// Version of the format.
-pub const TRACE_FORMAT: u32 = 1;
+pub const TRACE_FORMAT: u32 = 2;
 
 /// What a scheduler begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

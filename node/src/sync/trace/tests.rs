@@ -112,8 +112,8 @@ fn what_is_no_trace_is_refused() {
     assert!(matches!(replay(&b""[..]), Err(ReplayError::Empty)));
     assert!(matches!(replay(&b"{}\n"[..]), Err(ReplayError::Header(_))));
     assert!(matches!(
-        replay(trace.replacen("\"lapis_trace\":1", "\"lapis_trace\":2", 1).as_bytes()),
-        Err(ReplayError::Format(2))
+        replay(trace.replacen("\"lapis_trace\":2", "\"lapis_trace\":3", 1).as_bytes()),
+        Err(ReplayError::Format(3))
     ));
     let garbage = format!("{}\n{{}}\n", trace.lines().next().unwrap());
     assert!(matches!(replay(garbage.as_bytes()), Err(ReplayError::Line { line: 2, .. })));

@@ -36,6 +36,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 pub(in crate::sync::scheduler) struct Pace {
     /// Bytes per second, smoothed; `None` until something was delivered, or failed to be.
     rate: Option<f64>,
+    /// The same of what was delivered alone: what failed to be says how little a source is worth, and not how long its
+    /// deliveries take.
+    delivered: Option<f64>,
     /// Seconds to the first item, smoothed, and their deviation.
     latency: Option<(f64, f64)>,
     /// When the rate was measured last.
@@ -80,7 +83,7 @@ impl Pace {
     /// How long an item of `bytes` bytes may take, of `open` exchanges at a time, before the source is late with it.
     pub(in crate::sync::scheduler) fn patience(&self, bytes: u64, open: usize) -> Duration {
         let (latency, deviation) = self.latency.unwrap_or((UNKNOWN_LATENCY, UNKNOWN_LATENCY));
-        let transfer = bytes as f64 * open.max(1) as f64 / self.rate.unwrap_or(UNKNOWN_RATE).max(1.0);
+        let transfer = bytes as f64 * open.max(1) as f64 / self.delivered.unwrap_or(UNKNOWN_RATE).max(1.0);
         let seconds = latency + DEVIATIONS * deviation + SLOWER * transfer;
         Duration::from_secs_f64(seconds.min(LONGEST_WAIT.as_secs_f64())).max(LEAST_WAIT)
     }
@@ -108,7 +111,7 @@ impl Pace {
         let span = self.since.map_or(0.0, |since| now.saturating_duration_since(since).as_secs_f64());
         let is_enough = self.bytes >= LEAST_SAMPLE && span > 0.0;
         if is_enough {
-            self.sample(self.bytes as f64 / span, now);
+            self.delivery(self.bytes as f64 / span, now);
             (self.since, self.bytes) = (Some(now), 0);
         }
         is_enough
@@ -140,13 +143,19 @@ impl Pace {
             // Silence is a measurement too: a source that never answers must not look better than one that does.
             self.sample(0.0, now);
         } else if self.rate.is_none() && delivery.arrived >= LEAST_SAMPLE && !delivery.elapsed.is_zero() {
-            self.sample(delivery.arrived as f64 / delivery.elapsed.as_secs_f64(), now);
+            self.delivery(delivery.arrived as f64 / delivery.elapsed.as_secs_f64(), now);
         }
     }
 
     /// What came was of no use, or nothing came of what was claimed.
     pub(super) fn delivered_nothing(&mut self, now: Instant) {
         self.sample(0.0, now);
+    }
+
+    fn delivery(&mut self, measured: f64, now: Instant) {
+        self.sample(measured, now);
+        let rate = self.delivered.unwrap_or(measured);
+        self.delivered = Some(rate + RATE_WEIGHT * (measured - rate));
     }
 
     fn sample(&mut self, measured: f64, now: Instant) {
@@ -209,6 +218,16 @@ mod tests {
             pace.ended(&ended(Outcome::Broken, 0, Duration::from_secs(1)), true, Instant::now());
         }
         assert!(pace.expected(MIB) > 10.0 * before);
+    }
+
+    #[test]
+    fn who_delivers_nothing_is_not_waited_for_longer() {
+        let mut pace = Pace::default();
+        deliver(&mut pace, 5, Duration::from_millis(10), Duration::from_millis(100));
+        let (before, expected) = (pace.patience(MIB, 1), pace.expected(MIB));
+        (0..10).for_each(|_| pace.delivered_nothing(Instant::now()));
+        assert_eq!(pace.patience(MIB, 1), before);
+        assert!(pace.expected(MIB) > 10.0 * expected);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use lapis_protocol_spec::HeightRanges;
+use lapis_protocol_spec::{Bytes32, HeightRanges};
 
 use super::{
     network::{Behaviour, Network},
@@ -237,7 +237,7 @@ fn a_set_that_commits_wait_for_is_asked_of_an_archive_with_its_height() {
     let mut bench = Bench::new(SchedulerConfig::default(), 4);
     bench.scheduler.archive_covers(ARCHIVE, range(1..9));
     let root = Bytes32::from([7; 32]);
-    bench.scheduler.want_validator_set(root);
+    bench.scheduler.want_validator_set(root, 5);
     let actions = bench.poll();
     let wanted = Fetch::ValidatorSet { root, height: 5 };
     assert!(actions.iter().any(|action| action.fetch == wanted && !action.source.is_peer()), "{actions:?}");

@@ -1,5 +1,7 @@
 //! Damaged values and sets, fetched again out of turn.
 
+use lapis_protocol_spec::Bytes32;
+
 use super::*;
 
 /// Finishes `action` with one value, or with nothing.

@@ -20,9 +20,10 @@ impl World<'_> {
         if let Presence::Churning { up, .. } = planned.presence() {
             self.queue.plan(self.now + up, Event::Down(place));
         }
-        let (peer, status) = (peer.id, planned.status(self.plan.head(), peer.is_boasting));
+        let (peer, head, status) = (peer.id, peer.head, planned.status(peer.head, peer.is_boasting));
         self.log.peer(self.now, place, "comes", self.plan);
         let _ = self.inform(Input::PeerStatus { peer, status });
+        self.tip.heard(self.plan, place, 1..=head, self.now);
     }
 
     /// A peer goes; `away` says for how long, if that is not its own doing.
@@ -55,7 +56,7 @@ impl World<'_> {
         let (Some(planned), Some(peer)) = (self.plan.peers.get(place), self.peers.get_mut(place)) else { return };
         peer.is_boasting = !peer.is_boasting;
         if peer.is_up {
-            let (peer, status) = (peer.id, planned.status(self.plan.head(), peer.is_boasting));
+            let (peer, status) = (peer.id, planned.status(peer.head, peer.is_boasting));
             let _ = self.inform(Input::PeerStatus { peer, status });
         }
     }
