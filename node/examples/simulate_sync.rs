@@ -15,12 +15,16 @@ use std::{
 
 use clap::Parser;
 use lapis_node::sync::simulation::{
-    Outcome, Plan, Values, Violation, check, check_contest, check_same, check_seed, tell, waste_bound,
+    Fourth, Outcome, Plan, Values, Violation, check, check_contest, check_fourths, check_same, check_seed, tell,
+    waste_bound,
 };
 
-/// Every so many seeds one is run as a contest with and without liars, and one twice.
+/// Every so many seeds one is run as a contest with and without liars, and as four peers with and without a bad one; and
+/// one twice.
 const CONTESTS: u64 = 10;
 const REPETITIONS: u64 = 50;
+/// Heights that four peers hold.
+const FOUR_HEIGHTS: usize = 400;
 /// Violations that are shown.
 const SHOWN: usize = 20;
 
@@ -56,6 +60,7 @@ struct Figures {
     hedges_won: u64,
     virtual_time: Duration,
     ratios: Vec<f64>,
+    fourths: Vec<f64>,
     /// Wasted bytes over what may be.
     waste: f64,
     peers: u64,
@@ -88,6 +93,7 @@ impl Figures {
         self.hedges_won += other.hedges_won;
         self.virtual_time += other.virtual_time;
         self.ratios.extend(other.ratios);
+        self.fourths.extend(other.fourths);
         self.waste = self.waste.max(other.waste);
         self.peers += other.peers;
         self.most_peers = self.most_peers.max(other.most_peers);
@@ -104,6 +110,10 @@ impl Figures {
                 Ok(ratio) => self.ratios.push(ratio),
                 Err(violation) => self.violations.push(violation),
             }
+            match check_fourths(seed, FOUR_HEIGHTS, fourth(seed), values) {
+                Ok(ratio) => self.fourths.push(ratio),
+                Err(violation) => self.violations.push(violation),
+            }
         }
         if seed.is_multiple_of(REPETITIONS) {
             self.violations.extend(check_same(seed, values).err());
@@ -112,11 +122,6 @@ impl Figures {
 
     fn show(&mut self, took: Duration) {
         const MIB: f64 = 1024.0 * 1024.0;
-        self.ratios.sort_by(f64::total_cmp);
-        let ratio = |percent: usize| {
-            let place = (self.ratios.len() * percent / 100).min(self.ratios.len().saturating_sub(1));
-            self.ratios.get(place).copied().unwrap_or(0.0)
-        };
         let runs = self.runs.max(1) as f64;
         println!("networks              {} in {:.1} s", self.runs, took.as_secs_f64());
         println!("peers                 {:.1} on average, {} at most", self.peers as f64 / runs, self.most_peers);
@@ -127,13 +132,29 @@ impl Figures {
         println!("wasted                {:.0} MiB, {share:.2} % of that", self.wasted as f64 / MIB);
         println!("worst waste           {:.2} of what may be", self.waste);
         println!("hedges, won           {}, {}", self.hedges, self.hedges_won);
-        let (median, tail, worst) = (ratio(50), ratio(99), ratio(100));
-        println!("time with 40 % liars  {median:.3} median, {tail:.3} p99, {worst:.3} worst of {}", self.ratios.len());
+        ratios("time with 40 % liars ", &mut self.ratios);
+        ratios("with a bad one of four", &mut self.fourths);
         println!("violations            {}", self.violations.len());
         for violation in self.violations.iter().take(SHOWN) {
             println!("  {violation}");
         }
     }
+}
+
+/// The sort of bad peer that is this seed's turn.
+fn fourth(seed: u64) -> &'static [Fourth] {
+    let turn = usize::try_from(seed / CONTESTS).unwrap_or(0) % Fourth::ALL.len();
+    Fourth::ALL.get(turn..=turn).unwrap_or_default()
+}
+
+fn ratios(what: &str, ratios: &mut [f64]) {
+    ratios.sort_by(f64::total_cmp);
+    let ratio = |percent: usize| {
+        let place = (ratios.len() * percent / 100).min(ratios.len().saturating_sub(1));
+        ratios.get(place).copied().unwrap_or(0.0)
+    };
+    let (median, tail, worst) = (ratio(50), ratio(99), ratio(100));
+    println!("{what} {median:.3} median, {tail:.3} p99, {worst:.3} worst of {}", ratios.len());
 }
 
 fn many(arguments: &Arguments) -> ExitCode {

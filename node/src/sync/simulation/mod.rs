@@ -10,6 +10,7 @@
 
 mod chain;
 mod exchange;
+mod four;
 mod log;
 mod machine;
 mod outcome;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 pub use self::{
     chain::Values,
+    four::{Fourth, MOST_LOSS_OF_FOUR, check_fourths},
     outcome::{Outcome, Tally, Violation, check, waste_bound},
     peer::{Conduct, Holds, PeerPlan, Presence},
     plan::{Block, Machine, Plan},

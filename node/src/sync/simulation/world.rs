@@ -1,6 +1,7 @@
 //! The simulation itself: one node's scheduler among planned peers, event by event.
 
 mod churn;
+mod serve;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -15,7 +16,7 @@ use super::{
     chain::Values,
     exchange::{Exchange, Piece, piece_bytes},
     log::Log,
-    machine::{Delivered, Fetched, Machine, over},
+    machine::{Delivered, Fetched, Machine},
     outcome::{Outcome, Tally},
     peer::{Conduct, Presence},
     plan::Plan,
@@ -37,6 +38,8 @@ enum Event {
     Waver(usize),
     /// The request is at the peer.
     Begin(RequestId),
+    /// The stream takes more.
+    Opened(RequestId),
     /// The next piece has left the peer.
     Served(RequestId),
     Arrived(RequestId, Piece),
@@ -187,7 +190,8 @@ impl<'a> World<'a> {
             Event::Up(place) => self.up(place),
             Event::Down(place) => self.leave(place, None),
             Event::Waver(place) => self.waver(place),
-            Event::Begin(id) => self.serve(id),
+            Event::Begin(id) => self.begin(id),
+            Event::Opened(id) => self.serve(id),
             Event::Served(id) => self.served(id),
             Event::Arrived(id, piece) => self.arrived(id, piece),
             Event::Ended(id) => self.ended(id),
@@ -256,7 +260,9 @@ impl<'a> World<'a> {
         self.tally.requests += 1;
         self.log.asked(self.now, action, place, self.plan);
         let Some(planned) = self.plan.peers.get(place) else { return };
-        self.queue.plan(self.now + planned.latency + exchange.delay, Event::Begin(action.id));
+        // There and back to agree on what the stream is for, and there with the request.
+        let ways = if self.plan.machine.first_window.is_some() { 3 } else { 1 };
+        self.queue.plan(self.now + planned.latency * ways + exchange.delay, Event::Begin(action.id));
         self.exchanges.insert(action.id, exchange);
     }
 
@@ -269,36 +275,6 @@ impl<'a> World<'a> {
         }
         peer.asked.1 += 1;
         peer.asked.1 > per_second
-    }
-
-    /// The peer begins to send the next piece, or has sent all.
-    fn serve(&mut self, id: RequestId) {
-        let Some(exchange) = self.exchanges.get(&id) else { return };
-        let (Some(planned), Some(peer)) = (self.plan.peers.get(exchange.peer), self.peers.get_mut(exchange.peer))
-        else {
-            return;
-        };
-        match exchange.script.front() {
-            Some(piece) => {
-                peer.free = peer.free.max(self.now) + over(piece_bytes(self.plan, *piece), planned.rate);
-                self.queue.plan(peer.free, Event::Served(id));
-            }
-            None => {
-                let last = self.line_free.max(self.now + planned.latency);
-                self.queue.plan(last + exchange.end.after, Event::Ended(id));
-            }
-        }
-    }
-
-    fn served(&mut self, id: RequestId) {
-        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
-        let latency = self.plan.peers.get(exchange.peer).map_or(Duration::ZERO, |planned| planned.latency);
-        if let Some(piece) = exchange.script.pop_front() {
-            let bytes = piece_bytes(self.plan, piece);
-            self.line_free = self.line_free.max(self.now + latency) + over(bytes, self.plan.machine.line);
-            self.queue.plan(self.line_free, Event::Arrived(id, piece));
-        }
-        self.serve(id);
     }
 
     fn arrived(&mut self, id: RequestId, piece: Piece) {
