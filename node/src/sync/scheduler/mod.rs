@@ -42,7 +42,7 @@ pub use self::{
 use self::{
     data::{DataLane, Received},
     flight::{Cancelled, Flight},
-    hedge::Credit,
+    hedge::{Credit, Standstill},
     mend::MendLane,
     sources::SourceBook,
     values::ValuesLane,
@@ -84,6 +84,8 @@ pub struct Scheduler {
     /// Exchanges that are to end and were not named yet. As many as there are flights.
     to_cancel: Vec<RequestId>,
     credit: Credit,
+    data_standstill: Standstill,
+    values_standstill: Standstill,
     stats: Stats,
     blocked: Option<Blocked>,
 }
@@ -108,6 +110,8 @@ impl Scheduler {
             last_start: None,
             to_cancel: Vec::new(),
             credit,
+            data_standstill: Standstill::default(),
+            values_standstill: Standstill::default(),
             stats: Stats::default(),
             blocked: None,
         }

@@ -248,7 +248,7 @@ impl SourceBook {
     /// How long `id` may take for an item of `bytes` before it is late with it: what it has shown itself, and no more than
     /// twice what is usual.
     pub(super) fn patience(&self, id: SourceId, bytes: u64) -> Duration {
-        let usual = self.usual_patience(bytes);
+        let usual = self.usual_patience(bytes, |_| true);
         match self.sources.get(&id) {
             Some(source) if source.pace().has_delivered() => {
                 source.pace().patience(bytes, source.open()).min(usual.saturating_mul(2))
@@ -257,10 +257,15 @@ impl SourceBook {
         }
     }
 
-    /// What is usual among those that are known; of somebody unknown no more is to be expected.
-    fn usual_patience(&self, bytes: u64) -> Duration {
-        let known = self.sources.values().filter(|source| source.pace().has_delivered());
-        let mut usual: Vec<Duration> = known.map(|source| source.pace().patience(bytes, source.open())).collect();
+    /// How long the others usually take for `bytes` before they are late.
+    pub(super) fn patience_without(&self, id: SourceId, bytes: u64) -> Duration {
+        self.usual_patience(bytes, |other| other != id)
+    }
+
+    /// What is usual among `those` that are known; of somebody unknown no more is to be expected.
+    fn usual_patience(&self, bytes: u64, those: impl Fn(SourceId) -> bool) -> Duration {
+        let known = self.sources.iter().filter(|(id, source)| those(**id) && source.pace().has_delivered());
+        let mut usual: Vec<Duration> = known.map(|(_, source)| source.pace().patience(bytes, source.open())).collect();
         usual.sort_unstable();
         let median = usual.get(usual.len() / 2).copied();
         median.unwrap_or_else(|| Pace::default().patience(bytes, 1))
