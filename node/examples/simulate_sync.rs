@@ -16,13 +16,16 @@ use std::{
 
 use clap::Parser;
 use lapis_node::sync::simulation::{
-    Outcome, Plan, Values, Violation, check, check_contest, check_repeated, check_same, check_seed, check_tip, tell,
-    waste_bound,
+    Fourth, Outcome, Plan, Values, Violation, check, check_contest, check_fourths, check_repeated, check_same,
+    check_seed, check_tip, tell, waste_bound,
 };
 
-/// Every so many seeds one is run as a contest with and without liars, and one twice and with many announcements.
+/// Every so many seeds one is run as a contest with and without liars, and as four peers with and without a bad one; and
+/// one twice and with many announcements.
 const CONTESTS: u64 = 10;
 const REPETITIONS: u64 = 50;
+/// Heights that four peers hold.
+const FOUR_HEIGHTS: usize = 400;
 /// Violations that are shown.
 const SHOWN: usize = 20;
 
@@ -65,6 +68,7 @@ struct Figures {
     delays: Vec<f64>,
     clean_delays: Vec<f64>,
     shares: Vec<f64>,
+    fourths: Vec<f64>,
     /// Wasted bytes over what may be.
     waste: f64,
     peers: u64,
@@ -111,6 +115,7 @@ impl Figures {
         self.delays.extend(other.delays);
         self.clean_delays.extend(other.clean_delays);
         self.shares.extend(other.shares);
+        self.fourths.extend(other.fourths);
         self.waste = self.waste.max(other.waste);
         self.peers += other.peers;
         self.most_peers = self.most_peers.max(other.most_peers);
@@ -129,6 +134,10 @@ impl Figures {
         if seed.is_multiple_of(CONTESTS) {
             match check_contest(seed, values) {
                 Ok(ratio) => self.ratios.push(ratio),
+                Err(violation) => self.violations.push(violation),
+            }
+            match check_fourths(seed, FOUR_HEIGHTS, fourth(seed), values) {
+                Ok(ratio) => self.fourths.push(ratio),
                 Err(violation) => self.violations.push(violation),
             }
         }
@@ -151,6 +160,7 @@ impl Figures {
         println!("worst waste           {:.2} of what may be", self.waste);
         println!("hedges, won           {}, {}", self.hedges, self.hedges_won);
         println!("time with 40 % liars  {}", spread(&mut self.ratios));
+        println!("with a bad one of four {}", spread(&mut self.fourths));
         println!("tip: seconds          {}", spread(&mut self.delays));
         println!("tip: nothing wrong    {}", spread(&mut self.clean_delays));
         println!("tip: share of bound   {}", spread(&mut self.shares));
@@ -159,6 +169,12 @@ impl Figures {
             println!("  {violation}");
         }
     }
+}
+
+/// The sort of bad peer that is this seed's turn.
+fn fourth(seed: u64) -> &'static [Fourth] {
+    let turn = usize::try_from(seed / CONTESTS).unwrap_or(0) % Fourth::ALL.len();
+    Fourth::ALL.get(turn..=turn).unwrap_or_default()
 }
 
 /// The middle, the tail and the end of `samples`.

@@ -40,6 +40,9 @@ pub struct Extent {
     pub time_box: Duration,
     /// Longest time of the sync whose share of a link is told: long enough that connecting is a small part of it.
     pub link_box: Duration,
+    /// Syncs with each sort of faulty peer, and as many with good ones alone; where it is even, their order
+    /// favours nobody.
+    pub fault_rounds: usize,
     /// Longest time of one sync that waits for a faulty peer.
     pub fault_box: Duration,
 }
@@ -52,6 +55,7 @@ impl Extent {
         window: Duration::from_millis(400),
         time_box: Duration::from_secs(4),
         link_box: Duration::from_secs(8),
+        fault_rounds: 1,
         fault_box: Duration::from_secs(8),
     };
     /// Figures that can be quoted.
@@ -61,6 +65,7 @@ impl Extent {
         window: Duration::from_millis(800),
         time_box: Duration::from_secs(30),
         link_box: Duration::from_secs(30),
+        fault_rounds: 4,
         fault_box: Duration::from_secs(60),
     };
 }

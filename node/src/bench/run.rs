@@ -6,7 +6,8 @@ use lapis_protocol_spec::{Genesis, Kzg};
 use tempfile::TempDir;
 
 use super::{
-    ceilings, chain,
+    ceilings::{self, median},
+    chain,
     error::BenchError,
     job::Way,
     options::{BenchOptions, Part},
@@ -233,45 +234,77 @@ impl Bench<'_> {
         Ok(())
     }
 
+    /// Syncs with each sort of fourth peer, in turns and every other time in reverse, so that what else happens to the
+    /// machine meanwhile meets all of them.
     async fn faults(&mut self) -> Result<(), BenchError> {
         if !self.options.wants(Part::Faults) {
             return Ok(());
         }
-        (self.tell)("four good peers at 50 ms");
-        let good = self.with_fourth(Manner::Good, Honesty::Honest).await?;
-        (self.tell)("three and a slow one");
-        let slow = self.with_fourth(Manner::Slow(SLOW), Honesty::Honest).await?;
-        (self.tell)("three and a dead one");
-        let dead = self.with_fourth(Manner::DeadAfter(DEAD_AFTER), Honesty::Honest).await?;
-        (self.tell)("three and a liar");
-        let lying = self.with_fourth(Manner::Good, Honesty::Lying).await?;
-        let loss = |rate: f64| over(Some(good), Some(rate)).map(|ratio| ratio - 1.0);
-        self.report.faults =
-            Faults { slow_peer_loss: loss(slow), dead_peer_loss: loss(dead), lying_peer_loss: loss(lying) };
+        let mut runs: Vec<(Fourth, f64)> = Vec::new();
+        for round in 0..self.options.extent.fault_rounds {
+            let mut sorts = Fourth::ALL;
+            if round % 2 == 1 {
+                sorts.reverse();
+            }
+            for sort in sorts {
+                (self.tell)(sort.words());
+                runs.push((sort, self.with_fourth(sort).await?));
+            }
+        }
+        let rate = |sort| median(runs.iter().filter(|(run, _)| *run == sort).map(|(_, rate)| *rate));
+        let loss = |sort| over(rate(Fourth::Good), rate(sort)).map(|ratio| ratio - 1.0);
+        self.report.faults = Faults {
+            slow_peer_loss: loss(Fourth::Slow),
+            dead_peer_loss: loss(Fourth::Dead),
+            lying_peer_loss: loss(Fourth::Lying),
+        };
         Ok(())
     }
 
-    /// Blobs per second from three good peers and one of another kind, at 50 ms.
-    async fn with_fourth(&mut self, manner: Manner, honesty: Honesty) -> Result<f64, BenchError> {
+    /// Blobs per second from three good peers and another one, at 50 ms.
+    async fn with_fourth(&mut self, sort: Fourth) -> Result<f64, BenchError> {
         let network = Network::new(ROUND_TRIP_50_MS);
         let mut servers = self.runner.honest(PEERS);
-        if honesty == Honesty::Lying {
+        if sort == Fourth::Lying {
             servers.truncate(PEERS - 1);
             servers.extend(self.runner.liar());
         }
-        let manners = [Manner::Good; PEERS - 1].into_iter().chain([manner]);
+        let manners = [Manner::Good; PEERS - 1].into_iter().chain([sort.manner()]);
         let peers = through(&network, servers.into_iter().zip(manners))?;
-        let extent = self.options.extent;
-        let run = self.runner.median_sync(extent.syncs, Client::Any, &peers, extent.fault_box).await?;
+        let run = self.runner.sync(Client::Any, Way::Lapis, peers, self.options.extent.fault_box).await?;
         Ok(run.client.blobs_per_second())
     }
 }
 
-/// Whether a peer's proofs are right.
+/// What the fourth of four peers is like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Honesty {
-    Honest,
+enum Fourth {
+    Good,
+    Slow,
+    Dead,
     Lying,
+}
+
+impl Fourth {
+    const ALL: [Self; 4] = [Self::Good, Self::Slow, Self::Dead, Self::Lying];
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Good => "four good peers at 50 ms",
+            Self::Slow => "three and a slow one",
+            Self::Dead => "three and a dead one",
+            Self::Lying => "three and a liar",
+        }
+    }
+
+    /// What happens to the bytes that it sends.
+    fn manner(self) -> Manner {
+        match self {
+            Self::Good | Self::Lying => Manner::Good,
+            Self::Slow => Manner::Slow(SLOW),
+            Self::Dead => Manner::DeadAfter(DEAD_AFTER),
+        }
+    }
 }
 
 fn sync_figures(ceilings: &Ceilings, one: &Run, four: &Run) -> CatchUp {

@@ -155,7 +155,8 @@ group! {
         /// Most incomplete heights that are worked on at a time.
         pub max_blocks_per_fetch: NonZeroU64 = nonzero!(NonZeroU64, 1000),
         /// Most bytes that one request asks for, unless a single item is larger. Responses are read chunk by chunk, so
-        /// that it sizes no buffer: it spreads the work over peers.
+        /// that it sizes no buffer: it spreads the work over peers. Peers that are fast and far away, of which each
+        /// request costs several round trips, are asked for up to twice as much, and an eighth of max_buffered_bytes.
         pub max_fetch_response_bytes: ByteSize = ByteSize::mib(4),
         /// A decided value to trust, as "HEIGHT:VALUE_ID": a store that is empty starts from there instead of genesis, with
         /// what network.peers and network.boot_nodes have of that height. A store that holds another value there is

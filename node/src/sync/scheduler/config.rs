@@ -25,7 +25,8 @@ pub enum Pacing {
 pub struct SchedulerConfig {
     /// Bytes asked for or received and not yet stored.
     pub max_buffered_bytes: u64,
-    /// Bytes that one request asks for, unless a single item is larger.
+    /// Bytes that one request asks for, unless a single item is larger. Of who is fast and far away twice as many are asked
+    /// for, if that is no more than an eighth of `max_buffered_bytes`.
     pub max_request_bytes: u64,
     /// Bytes out of `max_buffered_bytes` that are kept for asking a second time for what holds up the order; 0 if nothing
     /// is asked for twice. More than a quarter of the whole counts as a quarter.
@@ -71,6 +72,11 @@ impl SchedulerConfig {
     /// Bytes that may be asked for or received and not stored, what is asked for a second time apart.
     pub(super) fn first_room(&self) -> u64 {
         self.max_buffered_bytes.saturating_sub(self.hedge_room())
+    }
+
+    /// Bytes that one request to who is far away asks for.
+    pub(super) fn far_request_bytes(&self) -> u64 {
+        self.max_request_bytes.saturating_mul(2).min(self.max_buffered_bytes / 8).max(self.max_request_bytes)
     }
 
     /// Bytes that may be in flight to sources that have not delivered anything yet, while others could be asked.

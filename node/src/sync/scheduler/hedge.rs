@@ -1,5 +1,9 @@
 //! Asking a second time for what holds up the order, when whoever was asked is late with it.
 //!
+//! Late is who is silent for longer than what it has shown itself allows, and who sends, but holds up the order for
+//! longer than is usual among the others for all that is wanted of it: the last of a slow peer must not be waited for
+//! while all others have nothing to do.
+//!
 //! Only the lowest incomplete height is worth that, and only within a budget of bytes: a credit that is paid when a
 //! second request is made, and refunded as far as nothing came twice. What the slower one has begun to send when it is
 //! cancelled is at most one item, so one item of every hedge is not refunded. Credit grows with what is stored. So of
@@ -7,6 +11,7 @@
 
 use std::time::Instant;
 
+use lapis_protocol_spec::Height;
 use rand::Rng;
 
 use super::{
@@ -66,6 +71,35 @@ impl Credit {
     }
 }
 
+/// How long the order has been waiting at the same height.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Standstill(Option<(Height, Instant)>);
+
+impl Standstill {
+    /// The order waits at `height`. Gives since when it does.
+    fn since(&mut self, height: Height, now: Instant) -> Instant {
+        match self.0 {
+            Some((at, since)) if at == height => since,
+            Some(_) | None => {
+                self.0 = Some((height, now));
+                now
+            }
+        }
+    }
+}
+
+/// What holds up the order of one exchange.
+#[derive(Clone, Copy, Debug)]
+struct Obstacle {
+    id: RequestId,
+    /// Since when the order waits there.
+    since: Instant,
+    /// Bytes of its largest item.
+    largest: u64,
+    /// Bytes of all that the exchange was asked for of it.
+    whole: u64,
+}
+
 impl Scheduler {
     /// Asks somebody else for what holds up the order, if it is late.
     pub(super) fn poll_hedges(&mut self, now: Instant, rng: &mut impl Rng, actions: &mut Vec<Action>) {
@@ -79,8 +113,8 @@ impl Scheduler {
     }
 
     fn hedge_data(&mut self, id: RequestId, items: &[Item], now: Instant, rng: &mut impl Rng) -> Option<Action> {
-        let largest = items.iter().map(|item| self.data.bytes_of(*item)).max()?;
-        let late = self.late(id, largest, now)?;
+        let obstacle = self.obstacle(id, items, now)?;
+        let late = self.late(obstacle, now)?;
         let except = Some(late);
         let room = self.config.hedge_room().saturating_sub(self.data.hedged()).min(self.credit.bytes);
         let proposal = self.data.propose_again(items, room.min(self.config.max_request_bytes))?;
@@ -92,15 +126,26 @@ impl Scheduler {
         let Proposal { fetch, items, bytes } = proposal;
         let action = self.open(source, fetch, items.clone(), bytes, now);
         self.data.start_hedge(action.id, &items, bytes);
-        self.note_hedge(action.id, Hedge { charged: bytes, reserved: bytes, largest, has_won: false });
+        let hedge = Hedge { charged: bytes, reserved: bytes, largest: obstacle.largest, has_won: false };
+        self.note_hedge(action.id, hedge);
         Some(action)
+    }
+
+    /// What the order waits for at the height of `items`, which the exchange `id` has not brought.
+    fn obstacle(&mut self, id: RequestId, items: &[Item], now: Instant) -> Option<Obstacle> {
+        let height = items.first()?.height();
+        let largest = items.iter().map(|item| self.data.bytes_of(*item)).max()?;
+        let asked = self.flights.get(&id)?.items.iter().filter(|item| item.height() == height);
+        let whole = asked.map(|item| self.data.bytes_of(*item)).sum();
+        Some(Obstacle { id, since: self.data_standstill.since(height, now), largest, whole })
     }
 
     fn hedge_values(&mut self, now: Instant, rng: &mut impl Rng) -> Option<Action> {
         let (id, heights) = self.values.holding_up()?;
-        let largest = self.values.expected_bytes(1);
-        let late = self.late(id, largest, now)?;
         let bytes = self.values.expected_bytes(heights.end.saturating_sub(heights.start));
+        let largest = self.values.expected_bytes(1);
+        let since = self.values_standstill.since(heights.start, now);
+        let late = self.late(Obstacle { id, since, largest, whole: bytes }, now)?;
         if bytes > self.credit.bytes {
             return None;
         }
@@ -116,21 +161,28 @@ impl Scheduler {
         Some(action)
     }
 
-    /// Whoever is late with the exchange `id` and an item of `bytes` bytes. A second request that is late itself is given up
-    /// instead, so that a third may be made.
-    fn late(&mut self, id: RequestId, bytes: u64, now: Instant) -> Option<SourceId> {
+    /// Whoever is late with `obstacle`. A second request that is late itself is given up instead, so that a third may be
+    /// made.
+    fn late(&mut self, obstacle: Obstacle, now: Instant) -> Option<SourceId> {
+        let Obstacle { id, since, largest, whole } = obstacle;
         let flight = self.flights.get(&id)?;
-        let waited = now.saturating_duration_since(flight.last_progress);
-        let is_early = || waited < LEAST_WAIT || waited < self.book.patience(flight.source, bytes);
         // The pool has a time limit of its own.
-        if flight.cancelled.is_some() || flight.source == SourceId::Pool || is_early() {
+        if flight.cancelled.is_some() || flight.source == SourceId::Pool {
             return None;
         }
-        if flight.hedge.is_some() {
+        let (source, is_second) = (flight.source, flight.hedge.is_some());
+        let silent = now.saturating_duration_since(flight.last_progress);
+        let is_silent = silent >= LEAST_WAIT && silent >= self.book.patience(source, largest);
+        let held_up = now.saturating_duration_since(since.max(flight.started));
+        let is_slow = || !is_second && held_up >= LEAST_WAIT && held_up >= self.book.patience_without(source, whole);
+        if !is_silent && !is_slow() {
+            return None;
+        }
+        if is_second {
             self.cancel(id, Cancelled::Outrun);
             return None;
         }
-        Some(flight.source)
+        Some(source)
     }
 
     fn note_hedge(&mut self, id: RequestId, hedge: Hedge) {

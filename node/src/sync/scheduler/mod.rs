@@ -45,7 +45,7 @@ pub use self::{
 use self::{
     data::{DataLane, Received},
     flight::{Cancelled, Flight},
-    hedge::Credit,
+    hedge::{Credit, Standstill},
     mend::MendLane,
     pool::PoolLane,
     sets::SetLane,
@@ -91,6 +91,8 @@ pub struct Scheduler {
     /// Exchanges that are to end and were not named yet. As many as there are flights.
     to_cancel: Vec<RequestId>,
     credit: Credit,
+    data_standstill: Standstill,
+    values_standstill: Standstill,
     stats: Stats,
     blocked: Option<Blocked>,
 }
@@ -116,6 +118,8 @@ impl Scheduler {
             last_start: None,
             to_cancel: Vec::new(),
             credit,
+            data_standstill: Standstill::default(),
+            values_standstill: Standstill::default(),
             stats: Stats::default(),
             blocked: None,
         }

@@ -174,7 +174,9 @@ impl Scheduler {
             if self.is_full(actions) {
                 return Asked::Paced;
             }
-            let Some((source, proposal)) = self.place(kind, height, proposal, now, rng) else { return Asked::Nobody };
+            let Some((source, proposal)) = self.place(kind, height, (proposal, room), now, rng) else {
+                return Asked::Nobody;
+            };
             let action = self.start(source, proposal.fetch, proposal.items, proposal.bytes, now);
             actions.push(action);
         }
@@ -188,12 +190,13 @@ impl Scheduler {
         }
     }
 
-    /// Finds a source for `proposal`, and cuts the proposal down to what that one claims and may have in flight.
+    /// Finds a source for `proposal`, and cuts the proposal down to what that one claims and may have in flight, or lets it
+    /// grow within `memory` to what is asked of who is far away.
     fn place(
         &self,
         kind: Kind,
         height: Height,
-        proposal: Proposal,
+        (proposal, memory): (Proposal, u64),
         now: Instant,
         rng: &mut impl Rng,
     ) -> Option<(SourceId, Proposal)> {
@@ -206,6 +209,10 @@ impl Scheduler {
         let servable =
             |height: Height| self.book.may_serve(id, kind, height, now) && !self.is_left_to_pool(kind, height, now);
         let room = source.trusted_with(least);
+        let usual = self.config.max_request_bytes;
+        let most = source.request_bytes(usual, self.config.far_request_bytes()).min(room).min(memory);
+        let larger = (most > usual).then(|| self.propose(kind, height, most)).flatten();
+        let proposal = larger.filter(|larger| larger.fetch.method() == method).unwrap_or(proposal);
         let fits = proposal.bytes <= room;
         if fits && proposal.items.iter().all(|item| servable(item.height())) {
             return Some((id, proposal));

@@ -178,6 +178,11 @@ impl Source {
         if self.pace.is_measured() { self.room().max(least) } else { self.room() }
     }
 
+    /// Bytes that one request to it asks for at most, where `usual` are asked for of somebody near and `most` of anybody.
+    pub(super) fn request_bytes(&self, usual: u64, most: u64) -> u64 {
+        if self.pace.is_far(usual) { most } else { usual }
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.in_flight_bytes == 0
     }

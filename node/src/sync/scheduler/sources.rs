@@ -270,7 +270,7 @@ impl SourceBook {
     /// How long `id` may take for an item of `bytes` before it is late with it: what it has shown itself, and no more than
     /// twice what is usual.
     pub(super) fn patience(&self, id: SourceId, bytes: u64) -> Duration {
-        let usual = self.usual_patience(id, bytes);
+        let usual = self.patience_without(id, bytes);
         match self.sources.get(&id) {
             Some(source) if source.pace().has_delivered() => {
                 source.pace().patience(bytes, source.open()).min(usual.saturating_mul(2))
@@ -281,7 +281,7 @@ impl SourceBook {
 
     /// What is usual among those that are known, `id` apart: whoever is late has no say in what late is. Of somebody
     /// unknown no more is to be expected.
-    fn usual_patience(&self, id: SourceId, bytes: u64) -> Duration {
+    pub(super) fn patience_without(&self, id: SourceId, bytes: u64) -> Duration {
         let others = self.sources.iter().filter(|(other, source)| **other != id && source.pace().has_delivered());
         let mut usual: Vec<Duration> = others.map(|(_, source)| source.pace().patience(bytes, source.open())).collect();
         usual.sort_unstable();

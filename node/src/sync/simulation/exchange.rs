@@ -20,6 +20,8 @@ const IDLE: Duration = Duration::from_secs(30);
 const DRIP_ENDS: Duration = Duration::from_secs(11);
 /// What it has sent by then.
 const DRIPPED_BYTES: u64 = 11 * 1024;
+/// Most bytes that a stream takes in a round trip.
+const LARGEST_STREAM_WINDOW: u64 = 16 * 1024 * 1024;
 /// Bytes of a decided value with its certificate.
 const VALUE_BYTES: u64 = 1500;
 /// Bytes of a validator set.
@@ -56,6 +58,10 @@ pub(super) struct Exchange {
     pub(super) end: End,
     /// Before the first piece.
     pub(super) delay: Duration,
+    /// When the peer got the request.
+    pub(super) began: Duration,
+    /// Bytes sent since.
+    pub(super) sent: u64,
     pub(super) report: Report,
     /// First height of the values that came, and which of them is the first that is not certified.
     pub(super) values_from: Height,
@@ -84,6 +90,17 @@ pub(super) fn piece_bytes(plan: &Plan, piece: Piece) -> u64 {
     }
 }
 
+/// How long after its beginning a stream takes what comes after `sent` bytes: what it has taken doubles with each round
+/// trip, until its window is as large as it gets.
+pub(super) fn window_opens(sent: u64, first_window: u64, round_trip: Duration) -> Duration {
+    let (mut taken, mut opens) = (first_window.max(1), Duration::ZERO);
+    while taken <= sent {
+        taken += taken.min(LARGEST_STREAM_WINDOW);
+        opens += round_trip;
+    }
+    opens
+}
+
 impl Exchange {
     /// What `peer`, which has the heights up to `head`, does about `fetch`. `is_over_quota` says that it was asked too
     /// much lately.
@@ -101,6 +118,8 @@ impl Exchange {
             script: honest_script(peer, plan, head, fetch)?,
             end: End::IN_ORDER,
             delay: Duration::ZERO,
+            began: Duration::ZERO,
+            sent: 0,
             report: Report::empty(Outcome::Answered),
             values_from: if let Fetch::Values(heights) = fetch { heights.start } else { 0 },
             wrong_value: None,

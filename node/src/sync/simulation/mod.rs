@@ -10,6 +10,7 @@
 
 mod chain;
 mod exchange;
+mod four;
 mod growth;
 mod log;
 mod machine;
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 pub use self::{
     chain::Values,
+    four::{Fourth, MOST_LOSS_OF_FOUR, check_fourths},
     growth::{Growth, News},
     outcome::{Outcome, Tally, Violation, check, waste_bound},
     peer::{Conduct, Holds, PeerPlan, Presence},

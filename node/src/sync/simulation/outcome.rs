@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lapis_protocol_spec::Height;
 
-use super::{plan::Plan, tip::Delay};
+use super::{four::Fourth, plan::Plan, tip::Delay};
 use crate::sync::scheduler::{Blocked, SIDECAR_BYTES, Stats};
 
 /// Bytes that a peer that sends garbage may send before it is found out: what it is asked for at a time, of what it
@@ -145,6 +145,22 @@ pub enum Violation {
         /// Of the plan.
         seed: u64,
         /// Time with them.
+        with: Duration,
+        /// Time without.
+        without: Duration,
+        /// The one over the other.
+        ratio: f64,
+    },
+    /// One bad peer of four cost more time than it may.
+    #[error(
+        "seed {seed}: {with:?} with {fourth:?} as the fourth, {without:?} without, which is {ratio:.2} times as long"
+    )]
+    Fourth {
+        /// Of the plan.
+        seed: u64,
+        /// The bad one.
+        fourth: Fourth,
+        /// Time with it.
         with: Duration,
         /// Time without.
         without: Duration,

@@ -42,6 +42,9 @@ pub struct Block {
 pub struct Machine {
     /// Bytes per second that its line takes.
     pub line: u64,
+    /// Bytes that a new stream takes before a first round trip has told its writer to go on; what it has taken doubles
+    /// with each further one. `None` for streams that begin at full rate.
+    pub first_window: Option<u64>,
     /// Time that verification takes per blob, all threads together.
     pub verify: Duration,
     /// Time that a transaction takes, beside what its bytes take.
@@ -53,6 +56,8 @@ pub struct Machine {
 }
 
 pub(super) const MIB: u64 = 1024 * 1024;
+/// First window of a stream, as yamux has it.
+pub(super) const FIRST_STREAM_WINDOW: u64 = 256 * 1024;
 
 /// How much is drawn of each thing.
 pub(super) struct Draw {
@@ -79,6 +84,7 @@ impl Draw {
     pub(super) fn machine(&mut self) -> Machine {
         Machine {
             line: self.rng.random_range(2 * MIB..250 * MIB),
+            first_window: Some(FIRST_STREAM_WINDOW),
             verify: Duration::from_micros(self.rng.random_range(100..2000)),
             commit: Duration::from_micros(self.rng.random_range(500..20_000)),
             disk: self.rng.random_range(50 * MIB..1000 * MIB),
@@ -188,6 +194,8 @@ impl Plan {
         peers.extend((honest..honest + liars).map(|index| draw.liar(index)));
         let machine = Machine {
             line: draw.rng.random_range(10 * MIB..60 * MIB),
+            // Else it is round trips that count, and who happens to be found first.
+            first_window: None,
             verify: Duration::from_micros(500),
             commit: Duration::from_millis(4),
             disk: 400 * MIB,

@@ -81,6 +81,24 @@ fn forty_percent_liars_cost_little_time_once_they_are_known() {
 }
 
 #[test]
+fn one_bad_peer_of_four_costs_little_time_from_the_beginning() {
+    check_all(2, |seed, values| {
+        check_fourths(seed, 150, &Fourth::ALL, values).unwrap();
+    });
+}
+
+#[test]
+fn streams_take_more_with_each_round_trip() {
+    let round_trip = Duration::from_millis(50);
+    let opens = |sent: u64| exchange::window_opens(sent, 256 * 1024, round_trip).as_millis();
+    let kib = 1024;
+    assert_eq!([0, 255 * kib, 256 * kib, 511 * kib, 512 * kib, 1024 * kib].map(opens), [0, 0, 50, 50, 100, 150]);
+    // From 32 MiB on a whole window each time.
+    let mib = 1024 * kib;
+    assert_eq!(opens(48 * mib) - opens(32 * mib), 50);
+}
+
+#[test]
 fn what_must_not_be_is_found_and_named_with_its_seed() {
     let mut values = Values::default();
     let plan = Plan::random(1);

@@ -8,14 +8,15 @@ use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 use lapis_protocol_spec::{Height, PayloadEnvelope};
 
 use super::{
+    exchange::window_opens,
     machine::over,
     peer::{Conduct, Holds, PeerPlan, Presence},
     plan::Plan,
 };
 use crate::sync::scheduler::{SIDECAR_BYTES, Scheduler};
 
-/// Round trips that a height may take: for the set that signed it, for its value, and for its data.
-const ROUND_TRIPS: u32 = 3;
+/// Exchanges one after the other that a height may take: for the set that signed it, for its value, and for its data.
+const EXCHANGES: u32 = 3;
 /// What an exchange with a liar may cost, and one with anybody that brings less than it was for: who is late is outrun
 /// by then.
 pub const TROUBLE: Duration = Duration::from_secs(2);
@@ -99,9 +100,10 @@ impl Watch {
     }
 }
 
-/// How long `height` may take from when it can be had, if so many exchanges were in vain: [`ROUND_TRIPS`] to the farthest
-/// honest peer; its data from the slowest, with one item of another height before it; our own machine's work; a look at
-/// the clock after each step; and [`TROUBLE`] for each exchange in vain.
+/// How long `height` may take from when it can be had, if so many exchanges were in vain: [`EXCHANGES`] with the farthest
+/// honest peer, and until a stream of it takes the whole height; the data from the slowest, with one item of another
+/// height before it; our own machine's work; a look at the clock after each step; and [`TROUBLE`] for each exchange in
+/// vain.
 pub(super) fn bound(plan: &Plan, height: Height, troubles: usize) -> Duration {
     let honest = || plan.peers.iter().filter(|peer| peer.conduct.is_honest());
     let latency = honest().map(|peer| peer.latency).max().unwrap_or_default();
@@ -112,6 +114,12 @@ pub(super) fn bound(plan: &Plan, height: Height, troubles: usize) -> Duration {
     let blobs = u32::try_from(block.blobs).unwrap_or(u32::MAX);
     // The value, the payload and the blobs, each perhaps after another transaction.
     let machine = plan.machine.commit * 6 + plan.machine.verify * blobs + over(2 * bytes, plan.machine.disk);
-    let steps = (latency * 2 + Scheduler::TICK) * ROUND_TRIPS;
+    let round_trip = latency * 2;
+    let exchange = match plan.machine.first_window {
+        Some(_) => round_trip * 2,
+        None => round_trip,
+    };
+    let opens = plan.machine.first_window.map(|window| window_opens(bytes, window, round_trip));
+    let steps = (exchange + Scheduler::TICK) * EXCHANGES + opens.unwrap_or_default();
     steps + transfer + machine + TROUBLE * u32::try_from(troubles).unwrap_or(u32::MAX)
 }

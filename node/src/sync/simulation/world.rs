@@ -2,6 +2,7 @@
 
 mod asking;
 mod churn;
+mod serve;
 mod tip;
 
 use std::{
@@ -18,7 +19,7 @@ use super::{
     chain::Values,
     exchange::{Exchange, Piece, piece_bytes},
     log::Log,
-    machine::{Delivered, Fetched, Machine, over},
+    machine::{Delivered, Fetched, Machine},
     outcome::{Outcome, Tally},
     peer::{Conduct, PeerPlan, Presence},
     plan::Plan,
@@ -50,6 +51,8 @@ enum Event {
     Told(usize, Height),
     /// The request is at the peer.
     Begin(RequestId),
+    /// The stream takes more.
+    Opened(RequestId),
     /// The next piece has left the peer.
     Served(RequestId),
     Arrived(RequestId, Piece),
@@ -225,7 +228,8 @@ impl<'a> World<'a> {
             Event::Announced(place, height) => self.announced(place, height),
             Event::Tell(place) => self.tell(place),
             Event::Told(place, head) => self.told(place, head),
-            Event::Begin(id) => self.serve(id),
+            Event::Begin(id) => self.begin(id),
+            Event::Opened(id) => self.serve(id),
             Event::Served(id) => self.served(id),
             Event::Arrived(id, piece) => self.arrived(id, piece),
             Event::Ended(id) => self.ended(id),
@@ -269,36 +273,6 @@ impl<'a> World<'a> {
         let last = missing.last().filter(|_| missing.len() >= most).map(|gap| gap.value.value().height);
         let loaded_to = last.unwrap_or(heights.end.saturating_sub(1));
         let _ = self.inform(Input::Load { missing, loaded_to });
-    }
-
-    /// The peer begins to send the next piece, or has sent all.
-    fn serve(&mut self, id: RequestId) {
-        let Some(exchange) = self.exchanges.get(&id) else { return };
-        let (Some(planned), Some(peer)) = (self.plan.peers.get(exchange.peer), self.peers.get_mut(exchange.peer))
-        else {
-            return;
-        };
-        match exchange.script.front() {
-            Some(piece) => {
-                peer.free = peer.free.max(self.now) + over(piece_bytes(self.plan, *piece), planned.rate);
-                self.queue.plan(peer.free, Event::Served(id));
-            }
-            None => {
-                let last = self.line_free.max(self.now + planned.latency);
-                self.queue.plan(last + exchange.end.after, Event::Ended(id));
-            }
-        }
-    }
-
-    fn served(&mut self, id: RequestId) {
-        let Some(exchange) = self.exchanges.get_mut(&id) else { return };
-        let latency = self.plan.peers.get(exchange.peer).map_or(Duration::ZERO, |planned| planned.latency);
-        if let Some(piece) = exchange.script.pop_front() {
-            let bytes = piece_bytes(self.plan, piece);
-            self.line_free = self.line_free.max(self.now + latency) + over(bytes, self.plan.machine.line);
-            self.queue.plan(self.line_free, Event::Arrived(id, piece));
-        }
-        self.serve(id);
     }
 
     fn arrived(&mut self, id: RequestId, piece: Piece) {

@@ -21,6 +21,8 @@ const LEAST_SAMPLE: u64 = 64 * 1024;
 const DEVIATIONS: f64 = 4.0;
 /// How many times longer than expected the bytes of an item may take.
 const SLOWER: f64 = 4.0;
+/// A source is far if what it is asked for takes no more than so many times the time to its first item.
+const FAR: f64 = 4.0;
 /// Rate and latency assumed of a source that has not delivered yet.
 const UNKNOWN_RATE: f64 = 1024.0 * 1024.0;
 const UNKNOWN_LATENCY: f64 = 0.25;
@@ -78,6 +80,13 @@ impl Pace {
     pub(super) fn expected(&self, bytes: u64) -> f64 {
         let latency = self.latency.map_or(UNKNOWN_LATENCY, |(latency, _)| latency);
         latency + bytes as f64 / self.rate.unwrap_or(UNKNOWN_RATE).max(1.0)
+    }
+
+    /// Whether the way to the source is a large part of the time that `bytes` take: each request costs that way again, and
+    /// each new stream some more of them until its window is open.
+    pub(super) fn is_far(&self, bytes: u64) -> bool {
+        let measured = self.latency.zip(self.rate);
+        measured.is_some_and(|((latency, _), rate)| bytes as f64 <= FAR * latency * rate)
     }
 
     /// How long an item of `bytes` bytes may take, of `open` exchanges at a time, before the source is late with it.
@@ -198,6 +207,17 @@ mod tests {
         assert_eq!(far.bytes_per_second(), Some(50 * MIB));
         assert!(near.expected(MIB / 8) < far.expected(MIB / 8), "a blob is here sooner from the near one");
         assert!(near.expected(32 * MIB) > far.expected(32 * MIB), "much data from the fast one");
+    }
+
+    #[test]
+    fn far_is_who_is_fast_for_the_way_to_it() {
+        let (mut near, mut far) = (Pace::default(), Pace::default());
+        assert!(!near.is_far(1), "nothing is known");
+        deliver(&mut near, 5, Duration::from_millis(1), Duration::from_millis(10));
+        deliver(&mut far, 5, Duration::from_millis(100), Duration::from_millis(100));
+        assert!(!near.is_far(MIB), "10 ms after 1 ms");
+        assert!(far.is_far(4 * MIB), "400 ms after 100 ms");
+        assert!(!far.is_far(5 * MIB), "500 ms after 100 ms");
     }
 
     #[test]

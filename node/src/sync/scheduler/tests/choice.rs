@@ -196,3 +196,29 @@ fn who_takes_its_claim_back_and_makes_it_again_is_not_asked_more_often() {
     let (steady, wavering) = (asked(false), asked(true));
     assert!(wavering <= steady + 5 && wavering < 40, "{wavering} times instead of {steady}");
 }
+
+/// Bytes of the largest request among those that are made when much is missing.
+fn largest_request(bench: &mut Bench) -> u64 {
+    let height = bench.scheduler.data.loaded_to() + 1;
+    let gap = |height| Missing { payload: false, ..missing(height, 8) };
+    bench.scheduler.load((height..height + 100).map(gap).collect(), height + 99);
+    let bytes = |action: Action| items(&action).len() as u64 * SIDECAR_BYTES;
+    bench.poll().into_iter().map(bytes).max().unwrap()
+}
+
+/// A peer that has delivered often enough for a wide window, at this pace.
+fn well_known(latency: u64, gap: u64) -> Bench {
+    let (mut bench, peers) = with_peers(&[(latency, gap)]);
+    for _ in 0..12 {
+        delivers(&mut bench, peers[0], Duration::from_millis(latency), Duration::from_millis(gap));
+    }
+    bench
+}
+
+#[test]
+fn who_is_fast_and_far_away_is_asked_for_more_at_once() {
+    let config = SchedulerConfig::default();
+    assert!(largest_request(&mut well_known(1, 20)) <= config.max_request_bytes);
+    let asked = largest_request(&mut well_known(200, 2));
+    assert!(asked > config.max_request_bytes && asked <= config.max_buffered_bytes / 8, "{asked}");
+}

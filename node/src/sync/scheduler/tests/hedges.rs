@@ -138,6 +138,60 @@ fn the_second_may_be_much_slower_than_the_first_one_was() {
     assert_eq!((hedge.source, items(&hedge)), (slow.into(), items(&first)));
 }
 
+/// Two peers that have delivered, an item each time that `gap` had passed.
+fn two_known(gap: Duration) -> (Bench, [PeerId; 2]) {
+    let mut bench = Bench::new(SchedulerConfig { follow: false, ..SchedulerConfig::default() }, 1000);
+    let peers = [PeerId::random(), PeerId::random()];
+    for (height, peer) in (1..).zip(peers) {
+        peers.iter().for_each(|other| bench.scheduler.peer_gone(*other));
+        bench.scheduler.peer_status(peer, status(1000));
+        bench.scheduler.load(vec![Missing { payload: false, ..missing(height, 8) }], height);
+        slowly(&mut bench, gap);
+    }
+    peers.iter().for_each(|peer| bench.scheduler.peer_status(*peer, status(1000)));
+    bench.scheduler.load(vec![Missing { payload: false, ..missing(100, 8) }], 100);
+    (bench, peers)
+}
+
+#[test]
+fn who_sends_on_but_takes_much_longer_than_the_others_is_late_as_well() {
+    let (mut bench, peers) = two_known(Duration::from_millis(5));
+    let (first, start) = (bench.poll().remove(0), bench.now);
+    for item in items(&first) {
+        // Never silent for long.
+        bench.now += Duration::from_millis(200);
+        bench.scheduler.received(first.id, Some(item), SIDECAR_BYTES, bench.now);
+        let Some(hedge) = bench.poll().pop() else { continue };
+        assert!(bench.now - start < Duration::from_secs(1), "{:?}", bench.now - start);
+        assert!(hedge.source != first.source && peers.map(SourceId::from).contains(&hedge.source));
+        let left: Vec<Item> = items(&first).into_iter().filter(|left| *left > item).collect();
+        assert_eq!(items(&hedge), left, "what has come is not asked for again");
+        return;
+    }
+    panic!("what could have been here in milliseconds was waited for until {:?}", bench.now - start);
+}
+
+#[test]
+fn where_all_are_slow_nobody_is_late() {
+    let gap = Duration::from_millis(200);
+    let (mut bench, _) = two_known(gap);
+    slowly(&mut bench, gap);
+    assert_eq!(bench.scheduler.stats().hedges, 0);
+}
+
+/// Whoever is asked sends an item each time that `gap` has passed.
+fn slowly(bench: &mut Bench, gap: Duration) {
+    for action in bench.poll() {
+        for item in items(&action) {
+            bench.now += gap;
+            bench.scheduler.received(action.id, Some(item), SIDECAR_BYTES, bench.now);
+            assert!(bench.poll().is_empty(), "after {item:?}");
+        }
+        bench.finish(&action, Outcome::Answered, &items(&action));
+        items(&action).into_iter().for_each(|item| bench.scheduler.stored(item));
+    }
+}
+
 #[test]
 fn only_the_lowest_height_is_worth_it() {
     let Late { mut bench, .. } = late(SchedulerConfig::default(), 1);

@@ -39,7 +39,9 @@ impl World<'_> {
         if !conduct.is_honest() {
             self.tip.trouble(exchange.heights.clone());
         }
-        self.queue.plan(self.now + latency + exchange.delay, Event::Begin(action.id));
+        // There and back to agree on what the stream is for, and there with the request.
+        let ways = if self.plan.machine.first_window.is_some() { 3 } else { 1 };
+        self.queue.plan(self.now + latency * ways + exchange.delay, Event::Begin(action.id));
         self.exchanges.insert(action.id, exchange);
     }
 
