@@ -121,7 +121,8 @@ impl Scheduler {
         let (item, method) = (*proposal.items.first()?, proposal.fetch.method());
         let kind = if item.is_payload() { Kind::Payloads } else { Kind::Blobs };
         let bytes = proposal.bytes.min(LEAST_REQUEST_BYTES);
-        let wanted = Wanted { kind, height: item.height(), method, bytes, except, exploration_room: NOT_NOW };
+        let height = item.height();
+        let wanted = Wanted { kind, height, method, bytes, except, exploration_room: NOT_NOW, is_memory_scarce: false };
         let source = self.book.choose(&wanted, now, rng)?;
         let Proposal { fetch, items, bytes } = proposal;
         let action = self.open(source, fetch, items.clone(), bytes, now);

@@ -203,7 +203,8 @@ impl Scheduler {
         let method = proposal.fetch.method();
         let least = proposal.bytes.min(LEAST_REQUEST_BYTES);
         let exploration_room = self.config.exploration_room();
-        let wanted = Wanted { kind, height, method, bytes: least, except: None, exploration_room };
+        let is_memory_scarce = self.data.reserved() > self.config.first_room() / 2;
+        let wanted = Wanted { kind, height, method, bytes: least, except: None, exploration_room, is_memory_scarce };
         let id = self.book.choose(&wanted, now, rng)?;
         let source = self.book.source(id)?;
         let servable =

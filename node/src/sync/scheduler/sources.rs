@@ -28,6 +28,8 @@ use crate::sync::archive::ArchiveId;
 const EXPLORE_ONE_IN: u32 = 16;
 /// Whoever is expected to take so many times longer than the best is not among those that are drawn from...
 const MUCH_LONGER: f64 = 4.0;
+/// ...nor are these where memory is scarce: what is asked of them would keep it from those who are faster...
+const SLIGHTLY_LONGER: f64 = 1.2;
 /// ...unless it takes no longer than this, in seconds.
 const SOON: f64 = 0.5;
 /// Peers that went and are remembered, should they come back.
@@ -236,7 +238,8 @@ impl SourceBook {
         // Whoever is late with it is no reason to wait.
         let others = self.sources.iter().filter(|(id, _)| wanted.except != Some(**id)).map(|(_, source)| source);
         let expected = others.filter(|source| is_able(source)).map(|source| source.expected(wanted.bytes));
-        (expected.fold(f64::INFINITY, f64::min) * MUCH_LONGER).max(SOON)
+        let factor = if wanted.is_memory_scarce { SLIGHTLY_LONGER } else { MUCH_LONGER };
+        (expected.fold(f64::INFINITY, f64::min) * factor).max(SOON)
     }
 
     fn among(
@@ -357,6 +360,8 @@ pub(super) struct Wanted {
     pub(super) except: Option<SourceId>,
     /// Bytes that may be in flight to sources of which nothing is known.
     pub(super) exploration_room: u64,
+    /// More than half of the memory is taken by what is under way.
+    pub(super) is_memory_scarce: bool,
 }
 
 /// An item as far as capacity is concerned.

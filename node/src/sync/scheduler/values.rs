@@ -25,7 +25,7 @@ const ASSUMED_VALUE_BYTES: u64 = 64 * 1024;
 /// is held to.
 pub(super) fn wanted(start: Height, except: Option<SourceId>, exploration_room: u64) -> Wanted {
     let method = Method::DecidedValuesByRange;
-    Wanted { kind: Kind::Values, height: start, method, bytes: 0, except, exploration_room }
+    Wanted { kind: Kind::Values, height: start, method, bytes: 0, except, exploration_room, is_memory_scarce: false }
 }
 
 /// State of the metadata stage.

@@ -1,6 +1,9 @@
 //! Whom to ask, and what to say when nobody serves.
 
-use super::*;
+use super::{
+    super::{claims::Kind, sources::Wanted},
+    *,
+};
 
 /// `peer` delivers a payload and all blobs of a height: the first blob after `latency`, each further one `gap` later.
 fn delivers(bench: &mut Bench, peer: PeerId, latency: Duration, gap: Duration) {
@@ -75,6 +78,20 @@ fn somebody_much_slower_is_not_asked_even_while_the_fast_one_is_busy() {
     assert_eq!(asked, BTreeSet::from([peers[0].into()]));
     bench.scheduler.peer_gone(peers[0]);
     assert!(!bench.poll().is_empty(), "but it is better than nobody");
+}
+
+#[test]
+fn somebody_slower_is_asked_while_there_is_memory_to_spare() {
+    let (mut bench, peers) = with_peers(&[(10, 100), (10, 300)]);
+    let bytes = 10 * SIDECAR_BYTES;
+    let mut drawn = |is_memory_scarce| {
+        let (kind, method) = (Kind::Blobs, Method::BlobsByRange);
+        let wanted = Wanted { kind, height: 1, method, bytes, except: None, exploration_room: 0, is_memory_scarce };
+        let mut draw = || bench.scheduler.book.choose(&wanted, bench.now, &mut bench.rng).unwrap();
+        (0..100).map(|_| draw()).collect::<BTreeSet<SourceId>>()
+    };
+    assert_eq!(drawn(true), BTreeSet::from([peers[0].into()]));
+    assert_eq!(drawn(false), peers.into_iter().map(SourceId::from).collect());
 }
 
 #[test]
