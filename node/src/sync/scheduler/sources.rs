@@ -227,15 +227,22 @@ impl SourceBook {
         two_choices(&pool, wanted.bytes, rng)
     }
 
+    /// Those that are able to serve what is wanted, and in turn for it: archives are where no peer is able to, and whoever
+    /// waits for one that is not in turn waits for ever.
+    fn able(&self, wanted: &Wanted, now: Instant) -> impl Iterator<Item = &Source> {
+        let Wanted { kind, height, except, .. } = *wanted;
+        let is_for_archives = self.is_for_archives(kind, height, now);
+        let is_in_turn = move |id: SourceId| except != Some(id) && (id.is_peer() || is_for_archives);
+        let in_turn = self.sources.iter().filter(move |(id, _)| is_in_turn(**id)).map(|(_, source)| source);
+        in_turn.filter(move |source| source.is_able(kind, height, now))
+    }
+
     /// How long whoever is drawn may be expected to take, in seconds. Speed varies over orders of magnitude, and of two
     /// draws both may be slow: rather than to ask somebody who would take much longer than the best of those who are
-    /// able, it is waited for these to be free.
+    /// able, it is waited for these to be free. Whoever is late with it is no reason to wait.
     fn longest(&self, wanted: &Wanted, now: Instant) -> f64 {
-        let is_able =
-            |source: &Source| source.is_able(wanted.kind, wanted.height, now) && source.pace().has_delivered();
-        // Whoever is late with it is no reason to wait.
-        let others = self.sources.iter().filter(|(id, _)| wanted.except != Some(**id)).map(|(_, source)| source);
-        let expected = others.filter(|source| is_able(source)).map(|source| source.expected(wanted.bytes));
+        let measured = self.able(wanted, now).filter(|source| source.pace().has_delivered());
+        let expected = measured.map(|source| source.expected(wanted.bytes));
         (expected.fold(f64::INFINITY, f64::min) * MUCH_LONGER).max(SOON)
     }
 
@@ -261,10 +268,8 @@ impl SourceBook {
     fn may_explore(&self, wanted: &Wanted, now: Instant) -> bool {
         let unknown = self.sources.values().filter(|source| !source.is_known(now));
         let in_flight: u64 = unknown.map(Source::in_flight_bytes).sum();
-        let is_good = |(id, source): (&SourceId, &Source)| {
-            wanted.except != Some(*id) && source.is_known(now) && source.is_able(wanted.kind, wanted.height, now)
-        };
-        in_flight.saturating_add(wanted.bytes).max(1) <= wanted.exploration_room || !self.sources.iter().any(is_good)
+        let is_known = || self.able(wanted, now).any(|source| source.is_known(now));
+        in_flight.saturating_add(wanted.bytes).max(1) <= wanted.exploration_room || !is_known()
     }
 
     /// How long `id` may take for an item of `bytes` before it is late with it: what it has shown itself, and no more than
