@@ -143,6 +143,5 @@ async fn an_announcement_that_was_kept_and_turns_out_to_be_forged_is_charged() {
         info.last_fault.is_some_and(|fault| fault.offence == Offence::InvalidAnnouncement)
     })
     .await;
-    node.imported(height - 1).await;
     node.stop().await;
 }
