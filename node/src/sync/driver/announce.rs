@@ -2,6 +2,10 @@
 //!
 //! One that is signed by a set which is not known yet is kept until the set is, and judged then. Meanwhile it counts as a
 //! claim of its sender, who is asked for the set.
+//!
+//! Of each height one announcement is passed on; who sends another one claims the height, and nothing more.
+
+use std::collections::BTreeSet;
 
 use lapis_p2p::{Acceptance, AnnouncementId};
 use lapis_protocol_spec::{DecidedValue, Height};
@@ -19,6 +23,9 @@ use crate::sync::{
 /// Announcements that are checked at a time, those that were kept apart; more are ignored, the values come by range as
 /// well.
 const MAX_JUDGEMENTS: usize = 8;
+
+/// Heights that are remembered as certified. Of more, whatever is announced of them is checked.
+const MAX_CERTIFIED: usize = 64;
 
 /// What an announcement says, and the name under which the network waits for its judgement.
 #[derive(Debug)]
@@ -38,7 +45,7 @@ pub(super) struct Judged {
     was_kept: bool,
 }
 
-/// Announcements that came early.
+/// Announcements that came early, and what is known of others that are not decided yet.
 #[derive(Debug)]
 pub(super) struct Kept<M = Message> {
     early: Early<M>,
@@ -48,6 +55,8 @@ pub(super) struct Kept<M = Message> {
     decided: Height,
     /// How many that were kept are being checked; no more than are kept.
     judging: usize,
+    /// Heights above the decided one of which a certificate was announced that holds.
+    certified: BTreeSet<Height>,
 }
 
 /// Where an announcement goes that was early when it was checked.
@@ -61,7 +70,7 @@ enum Place<M> {
 
 impl<M> Default for Kept<M> {
     fn default() -> Self {
-        Self { early: Early::default(), turn: 0, decided: 0, judging: 0 }
+        Self { early: Early::default(), turn: 0, decided: 0, judging: 0, certified: BTreeSet::new() }
     }
 }
 
@@ -75,6 +84,17 @@ impl<M> Kept<M> {
     /// Whether one that has just come may be checked while `checking` are, those that were kept among them.
     fn has_room(&self, checking: usize) -> bool {
         checking.saturating_sub(self.judging) < MAX_JUDGEMENTS
+    }
+
+    /// A certificate of `height` holds. Whether it is the first one: anybody can write the same signatures down in another
+    /// order, and each would be another message that the whole network checks and passes on.
+    fn is_first(&mut self, height: Height, decided: Height) -> bool {
+        self.certified = self.certified.split_off(&decided.saturating_add(1));
+        if self.certified.len() < MAX_CERTIFIED {
+            self.certified.insert(height)
+        } else {
+            !self.certified.contains(&height)
+        }
     }
 
     /// What was kept waits for may be there. Gives what is to be judged again, and what is dropped since too many are being
@@ -106,8 +126,12 @@ impl<M> Kept<M> {
 impl SyncEngine {
     pub(super) async fn on_announcement(&mut self, id: AnnouncementId, peer: PeerId, decided: Box<DecidedValue>) {
         let height = decided.value.height;
-        let known = height <= self.parts.feed.current().decided;
-        if known || !self.kept.has_room(self.judgements.len()) {
+        let is_certified = self.kept.certified.contains(&height);
+        if is_certified {
+            self.inform(Input::PeerHinted { peer, height });
+        }
+        let is_decided = height <= self.parts.feed.current().decided;
+        if is_decided || is_certified || !self.kept.has_room(self.judgements.len()) {
             self.judged_as(id, Acceptance::Ignore).await;
             return;
         }
@@ -148,7 +172,8 @@ impl SyncEngine {
         match judgement {
             Judgement::Certified => {
                 let Message { id, decided } = announced.message;
-                self.judged_as(id, Acceptance::Accept).await;
+                let is_first = self.kept.is_first(height, self.parts.feed.current().decided);
+                self.judged_as(id, if is_first { Acceptance::Accept } else { Acceptance::Ignore }).await;
                 self.inform(Input::PeerAnnounced { peer, height });
                 if self.scheduler.wants_value(height) {
                     self.fetched.insert(height, FetchedValues::announced(peer, *decided));
@@ -235,5 +260,17 @@ mod tests {
         assert_eq!(kept.place(early.clone(), turn, 6), Place::JudgedAgain(early.clone()));
         assert!(kept.is_being_judged());
         assert_eq!(kept.place(early, kept.turn, 6), Place::Waits { dropped: None });
+    }
+
+    #[test]
+    fn one_certificate_of_a_height_is_the_first() {
+        let mut kept = Kept::<usize>::default();
+        assert!(kept.is_first(7, 5) && kept.is_first(8, 5));
+        assert!(!kept.is_first(7, 5) && !kept.is_first(8, 6));
+        let many = (9..2000).filter(|height| kept.is_first(*height, 6)).count();
+        assert_eq!((many, kept.certified.len()), (1991, MAX_CERTIFIED), "more are passed on and not remembered");
+        assert!(!kept.is_first(8, 6));
+        assert!(kept.is_first(3000, 2000));
+        assert_eq!(kept.certified, BTreeSet::from([3000]), "what is decided is forgotten");
     }
 }
