@@ -93,7 +93,7 @@ impl Chaos {
     /// Something happens in one exchange.
     fn exchange(&mut self, is_calm: bool) {
         let Some(place) = self.pick(self.open.len()) else { return };
-        if !is_calm && self.open[place].0.id.0 % 3 == 0 {
+        if !is_calm && self.open[place].0.id.0.is_multiple_of(3) {
             // It is silent until it is given up.
             return;
         }
