@@ -170,7 +170,8 @@ impl SourceBook {
 
     /// The height that the network seems to have reached: the median of the peers' claims, the lower one of two.
     ///
-    /// A minority of liars cannot move it beyond what honest peers claim; nothing but progress displays depend on it.
+    /// A minority of liars cannot move it beyond what honest peers claim. Progress displays depend on it, and whether the
+    /// pool is asked for a height; nothing else does.
     /// Archives are no voices of the network: they count where there are no peers, with what attaches to `decided`.
     pub(super) fn corroborated_head(&self, decided: Height) -> Height {
         let claimed = |peer: &Source| match &peer.claims {
@@ -203,7 +204,7 @@ impl SourceBook {
     pub(super) fn choose(&self, wanted: &Wanted, now: Instant, rng: &mut impl Rng) -> Option<SourceId> {
         let Wanted { kind, height, .. } = *wanted;
         let mut candidates = self.among(wanted, now, |id, source| id.is_peer() && source.claims.covers(kind, height));
-        if candidates.is_empty() && self.is_for_archives(kind, height, now) {
+        if candidates.is_empty() && self.is_wanted_of_archives(wanted, now) {
             candidates = self.among(wanted, now, |id, source| !id.is_peer() && source.claims.covers(kind, height));
             if candidates.is_empty() {
                 candidates = self.among(wanted, now, |_, source| source.claims.may_have_parts(kind, height));
@@ -230,11 +231,17 @@ impl SourceBook {
     /// Those that are able to serve what is wanted, and in turn for it: archives are where no peer is able to, and whoever
     /// waits for one that is not in turn waits for ever.
     fn able(&self, wanted: &Wanted, now: Instant) -> impl Iterator<Item = &Source> {
-        let Wanted { kind, height, except, .. } = *wanted;
-        let is_for_archives = self.is_for_archives(kind, height, now);
+        let Wanted { kind, height, method, except, .. } = *wanted;
+        let is_for_archives = self.is_wanted_of_archives(wanted, now);
         let is_in_turn = move |id: SourceId| except != Some(id) && (id.is_peer() || is_for_archives);
         let in_turn = self.sources.iter().filter(move |(id, _)| is_in_turn(**id)).map(|(_, source)| source);
-        in_turn.filter(move |source| source.is_able(kind, height, now))
+        in_turn.filter(move |source| source.is_able(kind, height, now) && source.knows(method))
+    }
+
+    /// Whether it is for archives to serve what is wanted. Sets go with values, and have a method of their own.
+    fn is_wanted_of_archives(&self, wanted: &Wanted, now: Instant) -> bool {
+        let Wanted { kind, height, method, .. } = *wanted;
+        !self.peers().any(|peer| peer.is_able(kind, height, now) && peer.knows(method))
     }
 
     /// How long whoever is drawn may be expected to take, in seconds. Speed varies over orders of magnitude, and of two
