@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use lapis_node::{node::Source, source};
 use lapis_p2p::Offence;
 use lapis_protocol_spec::{Bytes32, DecidedValue};
-use lapis_tests::{Home, ScriptedPeer, Setup, TestChain, assert_holds};
+use lapis_tests::{Home, ScriptedPeer, Setup, TestChain, assert_holds, peer::Log};
 
 static CHAIN: LazyLock<Arc<TestChain>> = LazyLock::new(|| Arc::new(TestChain::of_four([1, 0, 2, 1])));
 
@@ -96,5 +96,35 @@ async fn an_announced_height_of_2_to_the_64_changes_nothing() {
     node.imported(last).await;
     assert_holds(node.store(), chain.blocks());
     node.status("a target that is true", |status| status.target_height == last).await;
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_height_is_passed_on_once_however_its_certificate_is_written() {
+    let chain = Arc::clone(&CHAIN);
+    let last = chain.last();
+    let [announcer, listener] = [ScriptedPeer::honest(&chain).await, ScriptedPeer::honest(&chain).await];
+    for peer in [&announcer, &listener] {
+        peer.reveal(last - 2);
+    }
+    let node = Home::holding(&chain, chain.up_to(last - 2)).start(Setup::default()).await;
+    for peer in [&announcer, &listener] {
+        peer.dial(&chain, &node.address()).await;
+    }
+    // Anybody can write the same signatures down in another order. The height is not the next one, so it stays undecided.
+    let mut announced = (*chain.block(last).decided).clone();
+    for _ in 0..3 {
+        announcer.announce(&announced, 1).await;
+        let mut signatures = announced.certificate.signatures.to_vec();
+        signatures.rotate_left(1);
+        announced.certificate.signatures = signatures.try_into().unwrap();
+    }
+    announcer.reveal(last);
+    announcer.announce(&chain.block(last - 1).decided, 1).await;
+    node.imported(last).await;
+    let is_over = |log: &Log| log.announced.contains(&(last - 1));
+    let log = listener.log().until("the height between is passed on", is_over).await;
+    assert_eq!(log.announced, [last, last - 1]);
+    node.assert_unblemished(announcer.peer_id()).await;
     node.stop().await;
 }

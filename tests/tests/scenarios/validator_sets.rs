@@ -7,7 +7,7 @@ use std::{
 
 use lapis_node::devnet::spec::DevnetParams;
 use lapis_p2p::Offence;
-use lapis_protocol_spec::{HeightRange, Item, Request};
+use lapis_protocol_spec::{Bytes32, HeightRange, Item, Request};
 use lapis_tests::{
     Fault, Home, ScriptedPeer, Setup, TestChain, assert_holds,
     peer::{Log, Reply, fault::ValidatorSetFault},
@@ -121,5 +121,27 @@ async fn an_announcement_that_nobody_can_judge_yet_is_kept_until_its_signers_are
     for peer in [&announcer, &listener, &informed] {
         node.assert_unblemished(peer.peer_id()).await;
     }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_announcement_that_was_kept_and_turns_out_to_be_forged_is_charged() {
+    let chain = Arc::clone(&CHAIN);
+    let height = 3;
+    let liar = ScriptedPeer::honest(&chain).await;
+    liar.reveal(height - 2);
+    let node = Home::holding(&chain, chain.up_to(height - 2)).start(Setup::default()).await;
+    liar.dial(&chain, &node.address()).await;
+    // Who signs it is for the value before it to say, which nobody knows yet.
+    let mut forged = (*chain.block(height).decided).clone();
+    forged.value.validators_root = Bytes32::from([7; 32]);
+    forged.certificate.value_id = forged.value.id();
+    liar.announce(&forged, 1).await;
+    liar.reveal(height - 1);
+    liar.announce(&chain.block(height - 1).decided, 1).await;
+    node.knows("the liar is charged", liar.peer_id(), |info| {
+        info.last_fault.is_some_and(|fault| fault.offence == Offence::InvalidAnnouncement)
+    })
+    .await;
     node.stop().await;
 }

@@ -2,6 +2,10 @@
 //!
 //! One that is signed by a set which is not known yet is kept until the set is, and judged then. Meanwhile it counts as a
 //! claim of its sender, who is asked for the set.
+//!
+//! Of each height one announcement is passed on; who sends another one claims the height, and nothing more.
+
+use std::collections::BTreeSet;
 
 use lapis_p2p::{Acceptance, AnnouncementId};
 use lapis_protocol_spec::{DecidedValue, Height};
@@ -9,7 +13,7 @@ use libp2p::PeerId;
 
 use super::{
     SyncEngine,
-    commit::{FetchedValues, Judgement, judge},
+    commit::{FetchedValues, Judgement, UnknownSet, judge},
 };
 use crate::sync::{
     early::{Announced, Early, MAX_EARLY},
@@ -19,6 +23,9 @@ use crate::sync::{
 /// Announcements that are checked at a time, those that were kept apart; more are ignored, the values come by range as
 /// well.
 const MAX_JUDGEMENTS: usize = 8;
+
+/// Heights that are remembered as certified. Of more, whatever is announced of them is checked.
+const MAX_CERTIFIED: usize = 64;
 
 /// What an announcement says, and the name under which the network waits for its judgement.
 #[derive(Debug)]
@@ -38,31 +45,93 @@ pub(super) struct Judged {
     was_kept: bool,
 }
 
-/// Announcements that came early.
-#[derive(Debug, Default)]
-pub(super) struct Kept {
-    early: Early<Message>,
+/// Announcements that came early, and what is known of others that are not decided yet.
+#[derive(Debug)]
+pub(super) struct Kept<M = Message> {
+    early: Early<M>,
     /// How often a height was decided, or a set came to be known.
     turn: u64,
     /// The decided height at the last of these.
     decided: Height,
-    /// How many that were kept are being checked.
+    /// How many that were kept are being checked; no more than are kept.
     judging: usize,
+    /// Heights above the decided one of which a certificate was announced that holds.
+    certified: BTreeSet<Height>,
 }
 
-impl Kept {
+/// Where an announcement goes that was early when it was checked.
+#[derive(Debug, PartialEq, Eq)]
+enum Place<M> {
+    /// What it waits for may have come meanwhile.
+    JudgedAgain(Announced<M>),
+    /// It waits, and what is not kept instead is dropped.
+    Waits { dropped: Option<Announced<M>> },
+}
+
+impl<M> Default for Kept<M> {
+    fn default() -> Self {
+        Self { early: Early::default(), turn: 0, decided: 0, judging: 0, certified: BTreeSet::new() }
+    }
+}
+
+impl<M> Kept<M> {
     /// Whether some are being checked: no height is committed meanwhile, since one that is decided already is not
     /// passed on.
     pub(super) fn is_being_judged(&self) -> bool {
         self.judging > 0
+    }
+
+    /// Whether one that has just come may be checked while `checking` are, those that were kept among them.
+    fn has_room(&self, checking: usize) -> bool {
+        checking.saturating_sub(self.judging) < MAX_JUDGEMENTS
+    }
+
+    /// A certificate of `height` holds. Whether it is the first one: anybody can write the same signatures down in another
+    /// order, and each would be another message that the whole network checks and passes on.
+    fn is_first(&mut self, height: Height, decided: Height) -> bool {
+        self.certified = self.certified.split_off(&decided.saturating_add(1));
+        if self.certified.len() < MAX_CERTIFIED {
+            self.certified.insert(height)
+        } else {
+            !self.certified.contains(&height)
+        }
+    }
+
+    /// What was kept waits for may be there. Gives what is to be judged again, and what is dropped since too many are being
+    /// judged already.
+    fn release(&mut self, decided: Height) -> (Vec<Announced<M>>, Vec<Announced<M>>) {
+        self.turn += 1;
+        self.decided = decided;
+        let mut again: Vec<Announced<M>> = self.early.take().collect();
+        let room = MAX_EARLY.saturating_sub(self.judging);
+        let surplus = again.split_off(room.min(again.len()));
+        self.judging += again.len();
+        (again, surplus)
+    }
+
+    /// Places one that was early when it was checked at `turn`. What waits has been checked in this turn, so the next one
+    /// is soon enough.
+    fn place(&mut self, announced: Announced<M>, turn: u64, decided: Height) -> Place<M> {
+        if turn == self.turn {
+            Place::Waits { dropped: self.early.keep(announced, decided) }
+        } else if self.judging < MAX_EARLY {
+            self.judging += 1;
+            Place::JudgedAgain(announced)
+        } else {
+            Place::Waits { dropped: Some(announced) }
+        }
     }
 }
 
 impl SyncEngine {
     pub(super) async fn on_announcement(&mut self, id: AnnouncementId, peer: PeerId, decided: Box<DecidedValue>) {
         let height = decided.value.height;
-        let known = height <= self.parts.feed.current().decided;
-        if known || self.judgements.len() >= MAX_JUDGEMENTS {
+        let is_certified = self.kept.certified.contains(&height);
+        if is_certified {
+            self.inform(Input::PeerHinted { peer, height });
+        }
+        let is_decided = height <= self.parts.feed.current().decided;
+        if is_decided || is_certified || !self.kept.has_room(self.judgements.len()) {
             self.judged_as(id, Acceptance::Ignore).await;
             return;
         }
@@ -71,7 +140,6 @@ impl SyncEngine {
 
     fn judge(&mut self, announced: Announced<Message>, was_kept: bool) {
         let (store, chain, turn) = (self.parts.store.clone(), self.parts.chain.clone(), self.kept.turn);
-        self.kept.judging += usize::from(was_kept);
         self.judgements.spawn_blocking(move || {
             let judgement = judge(&store, &chain, &announced.message.decided)?;
             Ok(Judged { announced, judgement, turn, was_kept })
@@ -79,41 +147,39 @@ impl SyncEngine {
     }
 
     /// Judges again what was kept, if a height was decided since. To be called before anything is committed.
-    pub(super) fn judge_kept_if_decided(&mut self) {
+    pub(super) async fn judge_kept_if_decided(&mut self) {
         let decided = self.parts.feed.current().decided;
         if self.kept.decided != decided {
-            self.judge_kept();
+            self.judge_kept().await;
         }
     }
 
     /// Judges again what was kept: what it waits for may be there.
-    pub(super) fn judge_kept(&mut self) {
-        self.kept.turn += 1;
-        self.kept.decided = self.parts.feed.current().decided;
-        for announced in self.kept.early.take() {
+    pub(super) async fn judge_kept(&mut self) {
+        let (again, surplus) = self.kept.release(self.parts.feed.current().decided);
+        for announced in again {
             self.judge(announced, true);
+        }
+        for dropped in surplus {
+            self.judged_as(dropped.message.id, Acceptance::Ignore).await;
         }
     }
 
     pub(super) async fn on_judged(&mut self, judged: Judged) {
         let Judged { announced, judgement, turn, was_kept } = judged;
-        self.kept.judging -= usize::from(was_kept);
+        self.kept.judging = self.kept.judging.saturating_sub(usize::from(was_kept));
         let Announced { peer, height, .. } = announced;
         match judgement {
             Judgement::Certified => {
                 let Message { id, decided } = announced.message;
-                self.judged_as(id, Acceptance::Accept).await;
+                let is_first = self.kept.is_first(height, self.parts.feed.current().decided);
+                self.judged_as(id, if is_first { Acceptance::Accept } else { Acceptance::Ignore }).await;
                 self.inform(Input::PeerAnnounced { peer, height });
                 if self.scheduler.wants_value(height) {
                     self.fetched.insert(height, FetchedValues::announced(peer, *decided));
                 }
             }
-            Judgement::Early(unknown) => {
-                if let Some(unknown) = unknown {
-                    self.want_validator_set(unknown);
-                }
-                self.on_early(announced, turn).await;
-            }
+            Judgement::Early(unknown) => self.on_early(announced, unknown, turn).await,
             Judgement::Unknown => self.judged_as(announced.message.id, Acceptance::Ignore).await,
             Judgement::Invalid(fault) => {
                 tracing::warn!(%peer, height, %fault, "a peer announced a value that is not certified");
@@ -124,18 +190,87 @@ impl SyncEngine {
     }
 
     /// What signed it is not known yet, or was not when it was judged.
-    async fn on_early(&mut self, announced: Announced<Message>, turn: u64) {
+    async fn on_early(&mut self, announced: Announced<Message>, unknown: Option<UnknownSet>, turn: u64) {
         let Announced { peer, height, .. } = announced;
         self.inform(Input::PeerHinted { peer, height });
-        if turn != self.kept.turn && self.judgements.len() < MAX_JUDGEMENTS + MAX_EARLY {
-            self.judge(announced, true);
-        } else if let Some(dropped) = self.kept.early.keep(announced, self.parts.feed.current().decided) {
-            self.judged_as(dropped.message.id, Acceptance::Ignore).await;
+        // A set that was unknown then may be in the store by now, and commits would wait for it all the same.
+        if let Some(unknown) = unknown.filter(|_| turn == self.kept.turn) {
+            self.want_validator_set(unknown);
+        }
+        match self.kept.place(announced, turn, self.parts.feed.current().decided) {
+            Place::JudgedAgain(announced) => self.judge(announced, true),
+            Place::Waits { dropped: Some(dropped) } => self.judged_as(dropped.message.id, Acceptance::Ignore).await,
+            Place::Waits { dropped: None } => {}
         }
     }
 
     async fn judged_as(&self, message: AnnouncementId, acceptance: Acceptance) {
         // If the network has stopped, nothing is to be forwarded.
         let _ = self.parts.network.judge(message, acceptance).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn announced(height: Height, message: usize) -> Announced<usize> {
+        Announced { peer: PeerId::random(), height, message }
+    }
+
+    fn fill(kept: &mut Kept<usize>, decided: Height) {
+        for message in 0..MAX_EARLY {
+            let place = kept.place(announced(decided + 2, message), kept.turn, decided);
+            assert_eq!(place, Place::Waits { dropped: None });
+        }
+    }
+
+    #[test]
+    fn what_was_kept_takes_no_room_from_what_has_just_come() {
+        let mut kept = Kept::default();
+        fill(&mut kept, 5);
+        let (again, surplus) = kept.release(6);
+        assert_eq!((again.len(), surplus.len()), (MAX_EARLY, 0));
+        assert!(kept.is_being_judged());
+        assert!(kept.has_room(MAX_EARLY), "these are all that are checked");
+        assert!(kept.has_room(MAX_EARLY + MAX_JUDGEMENTS - 1));
+        assert!(!kept.has_room(MAX_EARLY + MAX_JUDGEMENTS));
+    }
+
+    #[test]
+    fn however_often_the_turn_comes_no_more_are_judged_again_than_are_kept() {
+        let mut kept = Kept::default();
+        for decided in 5..20 {
+            fill(&mut kept, decided);
+            let (again, surplus) = kept.release(decided + 1);
+            assert_eq!(again.len() + surplus.len(), MAX_EARLY, "each has a fate");
+            assert_eq!(kept.judging, MAX_EARLY);
+        }
+        let late = announced(22, 0);
+        let place = kept.place(late.clone(), kept.turn - 1, 20);
+        assert_eq!(place, Place::Waits { dropped: Some(late) }, "nobody would look at it again");
+    }
+
+    #[test]
+    fn what_was_checked_before_the_turn_is_checked_again() {
+        let mut kept = Kept::default();
+        let early = announced(7, 0);
+        let turn = kept.turn;
+        let _ = kept.release(6);
+        assert_eq!(kept.place(early.clone(), turn, 6), Place::JudgedAgain(early.clone()));
+        assert!(kept.is_being_judged());
+        assert_eq!(kept.place(early, kept.turn, 6), Place::Waits { dropped: None });
+    }
+
+    #[test]
+    fn one_certificate_of_a_height_is_the_first() {
+        let mut kept = Kept::<usize>::default();
+        assert!(kept.is_first(7, 5) && kept.is_first(8, 5));
+        assert!(!kept.is_first(7, 5) && !kept.is_first(8, 6));
+        let many = (9..2000).filter(|height| kept.is_first(*height, 6)).count();
+        assert_eq!((many, kept.certified.len()), (1991, MAX_CERTIFIED), "more are passed on and not remembered");
+        assert!(!kept.is_first(8, 6));
+        assert!(kept.is_first(3000, 2000));
+        assert_eq!(kept.certified, BTreeSet::from([3000]), "what is decided is forgotten");
     }
 }

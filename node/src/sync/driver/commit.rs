@@ -184,12 +184,12 @@ pub(super) fn judge(store: &Store, chain: &Chain, decided: &DecidedValue) -> Res
     if decided.value.height <= tip.height {
         return Ok(Judgement::Unknown);
     }
-    if decided.value.validators_root != root {
-        return Ok(if is_next { Judgement::Unknown } else { Judgement::Early(None) });
-    }
     let attaches = if is_next { decided.value.check_link(&tip) } else { Ok(()) };
     if let Err(fault) = attaches {
         return Ok(Judgement::Invalid(fault));
+    }
+    if decided.value.validators_root != root {
+        return Ok(Judgement::Early(None));
     }
     let signers = match store.validator_set(&root) {
         Ok(Some(signers)) => signers,

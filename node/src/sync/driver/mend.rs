@@ -72,7 +72,7 @@ impl SyncEngine {
                 self.inform(Input::Mended(mend));
                 if let Mend::ValidatorSet(root) = mend {
                     self.inform(Input::HaveValidatorSet(root));
-                    self.judge_kept();
+                    self.judge_kept().await;
                 }
             }
             Ok(MendOutcome::Untrue(source, fault)) => {

@@ -342,7 +342,7 @@ impl SyncEngine {
 
     /// Starts whatever can be started now.
     async fn advance(&mut self) -> Result<(), SyncError> {
-        self.judge_kept_if_decided();
+        self.judge_kept_if_decided().await;
         self.start_commit();
         self.inform(Input::HeldValues(self.held_values()));
         self.load().await?;

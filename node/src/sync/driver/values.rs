@@ -41,7 +41,7 @@ impl SyncEngine {
         let stored = tokio::task::spawn_blocking(insert).await?;
         if let Some(root) = self.unless_it_passes(stored)? {
             self.inform(Input::HaveValidatorSet(root));
-            self.judge_kept();
+            self.judge_kept().await;
         }
         Ok(())
     }

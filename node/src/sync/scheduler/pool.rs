@@ -105,15 +105,19 @@ impl Scheduler {
         self.pool.failures = 0;
     }
 
-    /// Whether the pool is asked for the blobs of new heights now.
+    /// Whether the pool is asked for the blobs of new heights, its pauses apart.
     pub fn is_pool_open(&self) -> bool {
-        self.pool.is_open
+        self.pool.is_open && self.may_ask_pool()
+    }
+
+    /// One request at a time is what fixed pacing is about.
+    fn may_ask_pool(&self) -> bool {
+        matches!(self.config.pacing, Pacing::Adaptive)
     }
 
     /// Asks the pool for blobs of new heights.
     pub(super) fn poll_pool(&mut self, now: Instant, actions: &mut Vec<Action>) {
-        // One request at a time is what that pacing is about.
-        if !self.pool.is_usable(now) || matches!(self.config.pacing, Pacing::Fixed(_)) {
+        if !self.pool.is_usable(now) || !self.may_ask_pool() {
             return;
         }
         let reach = self.new_heights();

@@ -184,8 +184,12 @@ impl Scheduler {
         if !second.is_empty() {
             return two_choices(&second, SET_BYTES, rng).map(|id| (id, false));
         }
-        // A peer that is merely busy is waited for.
-        if peers().any(|(_, source)| source.is_able(Kind::Values, height, now)) {
+        // A peer that is merely busy is waited for; one that was asked is late, or nobody would be asked now.
+        let knows = |source: &Source| source.knows(Method::ValidatorSetByRoot);
+        let is_busy = |(id, source): (SourceId, &Source)| {
+            !self.sets.is_asked(id) && knows(source) && source.is_able(Kind::Values, height, now)
+        };
+        if peers().any(is_busy) {
             return None;
         }
         let archives = self.book.iter().filter(|(id, source)| !id.is_peer() && signed(source));

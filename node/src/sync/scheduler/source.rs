@@ -138,7 +138,12 @@ impl Source {
 
     /// Whether it speaks what `kind` is asked for by.
     pub(super) fn speaks(&self, kind: Kind) -> bool {
-        !kind.methods().iter().any(|method| self.unspoken.contains(method))
+        kind.methods().iter().all(|method| self.knows(*method))
+    }
+
+    /// Whether it speaks `method`, as far as is known.
+    pub(super) fn knows(&self, method: Method) -> bool {
+        !self.unspoken.contains(&method)
     }
 
     /// Whether it has just failed to deliver something of `height`.
@@ -160,7 +165,7 @@ impl Source {
     /// Whether another exchange of `method` may be opened now.
     pub(super) fn is_free(&self, method: Method, now: Instant) -> bool {
         let open = self.in_flight.get(&method).copied().unwrap_or(0);
-        open < MAX_CONCURRENT_REQUESTS && !self.is_paused(now) && !self.unspoken.contains(&method)
+        open < MAX_CONCURRENT_REQUESTS && !self.is_paused(now) && self.knows(method)
     }
 
     fn is_paused(&self, now: Instant) -> bool {

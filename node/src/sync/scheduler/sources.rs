@@ -172,7 +172,8 @@ impl SourceBook {
 
     /// The height that the network seems to have reached: the median of the peers' claims, the lower one of two.
     ///
-    /// A minority of liars cannot move it beyond what honest peers claim; nothing but progress displays depend on it.
+    /// A minority of liars cannot move it beyond what honest peers claim. Progress displays depend on it, and whether the
+    /// pool is asked for a height; nothing else does.
     /// Archives are no voices of the network: they count where there are no peers, with what attaches to `decided`.
     pub(super) fn corroborated_head(&self, decided: Height) -> Height {
         let claimed = |peer: &Source| match &peer.claims {
@@ -205,7 +206,7 @@ impl SourceBook {
     pub(super) fn choose(&self, wanted: &Wanted, now: Instant, rng: &mut impl Rng) -> Option<SourceId> {
         let Wanted { kind, height, .. } = *wanted;
         let mut candidates = self.among(wanted, now, |id, source| id.is_peer() && source.claims.covers(kind, height));
-        if candidates.is_empty() && self.is_for_archives(kind, height, now) {
+        if candidates.is_empty() && self.is_wanted_of_archives(wanted, now) {
             candidates = self.among(wanted, now, |id, source| !id.is_peer() && source.claims.covers(kind, height));
             if candidates.is_empty() {
                 candidates = self.among(wanted, now, |_, source| source.claims.may_have_parts(kind, height));
@@ -229,15 +230,28 @@ impl SourceBook {
         two_choices(&pool, wanted.bytes, rng)
     }
 
+    /// Those that are able to serve what is wanted, and in turn for it: archives are where no peer is able to, and whoever
+    /// waits for one that is not in turn waits for ever.
+    fn able(&self, wanted: &Wanted, now: Instant) -> impl Iterator<Item = &Source> {
+        let Wanted { kind, height, method, except, .. } = *wanted;
+        let is_for_archives = self.is_wanted_of_archives(wanted, now);
+        let is_in_turn = move |id: SourceId| except != Some(id) && (id.is_peer() || is_for_archives);
+        let in_turn = self.sources.iter().filter(move |(id, _)| is_in_turn(**id)).map(|(_, source)| source);
+        in_turn.filter(move |source| source.is_able(kind, height, now) && source.knows(method))
+    }
+
+    /// Whether it is for archives to serve what is wanted. Sets go with values, and have a method of their own.
+    fn is_wanted_of_archives(&self, wanted: &Wanted, now: Instant) -> bool {
+        let Wanted { kind, height, method, .. } = *wanted;
+        !self.peers().any(|peer| peer.is_able(kind, height, now) && peer.knows(method))
+    }
+
     /// How long whoever is drawn may be expected to take, in seconds. Speed varies over orders of magnitude, and of two
     /// draws both may be slow: rather than to ask somebody who would take much longer than the best of those who are
-    /// able, it is waited for these to be free.
+    /// able, it is waited for these to be free. Whoever is late with it is no reason to wait.
     fn longest(&self, wanted: &Wanted, now: Instant) -> f64 {
-        let is_able =
-            |source: &Source| source.is_able(wanted.kind, wanted.height, now) && source.pace().has_delivered();
-        // Whoever is late with it is no reason to wait.
-        let others = self.sources.iter().filter(|(id, _)| wanted.except != Some(**id)).map(|(_, source)| source);
-        let expected = others.filter(|source| is_able(source)).map(|source| source.expected(wanted.bytes));
+        let measured = self.able(wanted, now).filter(|source| source.pace().has_delivered());
+        let expected = measured.map(|source| source.expected(wanted.bytes));
         let factor = if wanted.is_memory_scarce { SLIGHTLY_LONGER } else { MUCH_LONGER };
         (expected.fold(f64::INFINITY, f64::min) * factor).max(SOON)
     }
@@ -264,10 +278,8 @@ impl SourceBook {
     fn may_explore(&self, wanted: &Wanted, now: Instant) -> bool {
         let unknown = self.sources.values().filter(|source| !source.is_known(now));
         let in_flight: u64 = unknown.map(Source::in_flight_bytes).sum();
-        let is_good = |(id, source): (&SourceId, &Source)| {
-            wanted.except != Some(*id) && source.is_known(now) && source.is_able(wanted.kind, wanted.height, now)
-        };
-        in_flight.saturating_add(wanted.bytes).max(1) <= wanted.exploration_room || !self.sources.iter().any(is_good)
+        let is_known = || self.able(wanted, now).any(|source| source.is_known(now));
+        in_flight.saturating_add(wanted.bytes).max(1) <= wanted.exploration_room || !is_known()
     }
 
     /// How long `id` may take for an item of `bytes` before it is late with it: what it has shown itself, and no more than

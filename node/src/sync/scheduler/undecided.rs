@@ -36,7 +36,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 const MAX_ATTEMPTS: u32 = 5;
 /// Requests to all of them at a time.
 const MAX_OPEN: usize = 4;
-/// Attempts that are remembered. When there are more peers than that the rest is not asked.
+/// Attempts that are remembered. Those with peers that went make room; when there are more peers than that, the rest is not
+/// asked.
 const MAX_REMEMBERED: usize = 1024;
 
 /// Requests in vain.
@@ -92,6 +93,9 @@ impl Scheduler {
         let decided = self.values.decided();
         let heights = decided.saturating_sub(BELOW).saturating_add(1)..decided.saturating_add(1);
         self.undecided.keep(&heights);
+        if self.undecided.attempts.len() >= MAX_REMEMBERED {
+            self.undecided.attempts.retain(|(.., peer), _| self.book.source((*peer).into()).is_some());
+        }
         let wanting: Vec<Height> = self.data.wanting_within(heights).collect();
         for (height, kind) in wanting.into_iter().flat_map(|height| Kind::DATA.map(|kind| (height, kind))) {
             if self.is_left_to_pool(kind, height, now) || !self.is_given_by_nobody(height, kind, now) {

@@ -262,3 +262,33 @@ fn simulated_nodes_get_what_peers_have_pruned_from_archives_whatever_others_do()
         assert!(network.peak_buffered <= network.budget, "seed {seed}");
     }
 }
+
+/// Whoever is asked delivers the four blobs of another height, one every `gap`.
+fn delivers(bench: &mut Bench, gap: Duration) {
+    let height = bench.scheduler.data.loaded_to() + 1;
+    bench.scheduler.load(vec![Missing { payload: false, ..missing(height, 4) }], height);
+    for action in bench.poll() {
+        for item in items(&action) {
+            bench.now += gap;
+            bench.scheduler.received(action.id, Some(item), SIDECAR_BYTES, bench.now);
+        }
+        bench.finish(&action, Outcome::Answered, &items(&action));
+        items(&action).into_iter().for_each(|item| bench.scheduler.stored(item));
+    }
+}
+
+#[test]
+fn a_peer_that_is_slower_than_an_archive_is_asked_all_the_same() {
+    let mut bench = Bench::new(data_only(), 1000);
+    let peer = PeerId::random();
+    bench.scheduler.archive_covers(ARCHIVE, range(1..1001));
+    (0..4).for_each(|_| delivers(&mut bench, Duration::from_millis(1)));
+    bench.scheduler.archive_gone(ARCHIVE);
+    bench.scheduler.peer_status(peer, status(1000));
+    (0..4).for_each(|_| delivers(&mut bench, Duration::from_secs(3)));
+    bench.scheduler.archive_covers(ARCHIVE, range(1..1001));
+    let height = bench.scheduler.data.loaded_to() + 1;
+    bench.scheduler.load(vec![missing(height, 4)], height);
+    // It is able to serve the height, so no archive is: whoever waited for one would wait for ever.
+    assert_eq!(asked_of(&bench.poll(), peer), BTreeSet::from([height]));
+}

@@ -239,3 +239,15 @@ fn who_is_fast_and_far_away_is_asked_for_more_at_once() {
     let asked = largest_request(&mut well_known(200, 2));
     assert!(asked > config.max_request_bytes && asked <= config.max_buffered_bytes / 8, "{asked}");
 }
+
+#[test]
+fn a_fast_peer_that_does_not_speak_what_is_needed_is_not_waited_for() {
+    let (mut bench, peers) = with_peers(&[(10, 5), (3000, 5)]);
+    bench.scheduler.want_mend(Mend::ValidatorSet(lapis_protocol_spec::Bytes32::ZERO));
+    let first = bench.poll();
+    assert_eq!(first.iter().map(|action| action.source).collect::<Vec<_>>(), [peers[0].into()]);
+    bench.finish(&first[0], Outcome::Unsupported, &[]);
+    bench.now += Duration::from_secs(2);
+    let second = bench.poll();
+    assert_eq!(second.iter().map(|action| action.source).collect::<Vec<_>>(), [peers[1].into()]);
+}

@@ -216,6 +216,7 @@ fn memory_and_fixed_pacing_hold_for_the_pool_as_well() {
     bench.scheduler.pool_announced(true);
     bench.scheduler.load(vec![missing(1, 1)], 1);
     assert!(bench.poll().is_empty());
+    assert!(!bench.scheduler.is_pool_open(), "nobody is told that it is asked");
 }
 
 #[test]

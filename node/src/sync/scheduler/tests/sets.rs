@@ -219,3 +219,34 @@ fn an_announced_value_is_not_left_lying_for_one_that_was_asked_for() {
     bench.scheduler.set_held_values(std::iter::once(next..next + 1).collect());
     assert!(!bench.scheduler.wants_value(next), "it is here");
 }
+
+#[test]
+fn a_peer_that_is_silent_about_the_set_does_not_keep_it_from_an_archive() {
+    let (mut bench, peers) = at_the_head(1);
+    let archive = ArchiveId(0);
+    bench.scheduler.peer_status(peers[0], status(DECIDED + 1));
+    bench.scheduler.archive_covers(archive, std::iter::once(1..DECIDED + 2).collect());
+    let asked = bench.asked_for_set();
+    assert_eq!(asked.iter().map(|action| action.source).collect::<Vec<_>>(), [peers[0].into()]);
+    bench.now += Duration::from_millis(100);
+    assert!(bench.asked_for_set().is_empty(), "it is not late yet");
+    bench.now += Duration::from_secs(5);
+    let asked = bench.asked_for_set();
+    assert_eq!(asked.iter().map(|action| action.source).collect::<Vec<_>>(), [archive.into()]);
+}
+
+#[test]
+fn a_peer_that_knows_no_sets_is_not_waited_for() {
+    let (mut bench, peers) = at_the_head(1);
+    let archive = ArchiveId(0);
+    bench.scheduler.peer_status(peers[0], status(DECIDED + 1));
+    bench.scheduler.archive_covers(archive, std::iter::once(1..DECIDED + 2).collect());
+    let asked = bench.asked_for_set();
+    bench.finish(&asked[0], Outcome::Unsupported, &[]);
+    for _ in 0..3 {
+        let asked = bench.asked_for_set();
+        assert_eq!(asked.iter().map(|action| action.source).collect::<Vec<_>>(), [archive.into()]);
+        bench.finish(&asked[0], Outcome::Broken, &[]);
+        bench.now += Duration::from_secs(60);
+    }
+}

@@ -185,3 +185,21 @@ fn fixed_pacing_knows_nothing_of_it() {
         bench.now += Scheduler::TICK;
     }
 }
+
+#[test]
+fn however_many_came_and_went_whoever_is_here_is_asked() {
+    let (mut bench, _) = bench(1, &[]);
+    after_grace(&mut bench);
+    for _ in 0..600 {
+        let passing = PeerId::random();
+        bench.scheduler.peer_status(passing, status(8));
+        for action in bench.poll() {
+            bench.finish(&action, Outcome::Unavailable, &[]);
+        }
+        bench.scheduler.peer_gone(passing);
+    }
+    let here = PeerId::random();
+    bench.scheduler.peer_status(here, status(8));
+    let actions = bench.poll();
+    assert!(!actions.is_empty() && actions.iter().all(|action| action.source == here.into()), "{actions:?}");
+}
