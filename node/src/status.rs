@@ -176,6 +176,8 @@ pub enum StallReason {
     RateLimitedByPeers,
     /// What is missing is in archives alone, and they do not give it.
     ArchiveUnavailable,
+    /// The set that signs the next height is not known, and nobody has given it.
+    ValidatorSetMissing,
     /// Received data waits for verification.
     VerificationQueueFull,
     /// The memory allowed for received data is used up.
@@ -256,11 +258,12 @@ impl fmt::Display for Stall {
 
 impl StallReason {
     /// Every kind, for metrics that show each of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::NoPeers,
         Self::NoPeerHasData,
         Self::RateLimitedByPeers,
         Self::ArchiveUnavailable,
+        Self::ValidatorSetMissing,
         Self::VerificationQueueFull,
         Self::BufferFull,
         Self::DiskSlow,
@@ -283,6 +286,7 @@ impl StallReason {
             Self::NoPeerHasData => "no_peer_has_data",
             Self::RateLimitedByPeers => "rate_limited_by_peers",
             Self::ArchiveUnavailable => "archive_unavailable",
+            Self::ValidatorSetMissing => "validator_set_missing",
             Self::VerificationQueueFull => "verification_queue_full",
             Self::BufferFull => "buffer_full",
             Self::DiskSlow => "disk_slow",

@@ -307,6 +307,10 @@ fn sync_stall(blocked: &Blocked, sync: &SyncView) -> Stall {
         }
         Blocked::BufferFull => Stall::new(StallReason::BufferFull, "the memory for received data is used up"),
         Blocked::OwnTrouble => Stall::new(StallReason::DiskSlow, "this machine did not take what arrived; see the log"),
+        Blocked::NoValidatorSet { root, height } => {
+            let detail = format!("nobody has given the validator set {root}, which signs height {height}");
+            Stall::new(StallReason::ValidatorSetMissing, detail)
+        }
         Blocked::StoreDamaged(Mend::Value(height)) => {
             let detail = format!("the value of height {height} is damaged and waits for somebody who has it");
             Stall::new(StallReason::StoreDamaged, detail)

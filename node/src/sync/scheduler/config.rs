@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, ops::Range, time::Duration};
 
-use lapis_protocol_spec::Height;
+use lapis_protocol_spec::{Bytes32, Height};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -100,6 +100,13 @@ pub enum Blocked {
     BufferFull,
     /// Our own disk or memory did not take what arrived: nothing is asked for until that had time to pass.
     OwnTrouble,
+    /// The set that signs this height is not known, and nobody who was asked has it.
+    NoValidatorSet {
+        /// Its root, as the value before names it.
+        root: Bytes32,
+        /// The height that it signs.
+        height: Height,
+    },
     /// A damaged row of the store waits for somebody who has it.
     StoreDamaged(Mend),
     /// Import is too far behind.
@@ -110,9 +117,12 @@ impl Blocked {
     /// Whether it may end when other peers take the place of those that there are.
     pub fn is_for_other_peers(&self) -> bool {
         match self {
-            Self::NoPeers | Self::NobodyHas(_) | Self::PeersBusy(_) | Self::ArchivesBusy(_) | Self::StoreDamaged(_) => {
-                true
-            }
+            Self::NoPeers
+            | Self::NobodyHas(_)
+            | Self::PeersBusy(_)
+            | Self::ArchivesBusy(_)
+            | Self::NoValidatorSet { .. }
+            | Self::StoreDamaged(_) => true,
             Self::BufferFull | Self::OwnTrouble | Self::ImporterBehind => false,
         }
     }

@@ -12,6 +12,7 @@ use super::{
     config::{Blocked, Pacing},
     data::{Proposal, SIDECAR_BYTES},
     mend::Mend,
+    sets::WantedSet,
     sources::Wanted,
     values,
 };
@@ -44,7 +45,8 @@ impl Scheduler {
         self.poll_undecided(now, rng, &mut actions);
         self.poll_hedges(now, rng, &mut actions);
         if self.blocked.is_none() {
-            self.blocked = self.mends.first().map(Blocked::StoreDamaged).or_else(|| self.values_blocked());
+            let damaged = self.mends.first().map(Blocked::StoreDamaged);
+            self.blocked = damaged.or_else(|| self.waits_for_set()).or_else(|| self.values_blocked());
         }
         actions
     }
@@ -134,6 +136,12 @@ impl Scheduler {
         } else {
             Blocked::NobodyHas(range)
         }
+    }
+
+    /// Whether what was decided next cannot be verified yet.
+    fn waits_for_set(&self) -> Option<Blocked> {
+        let WantedSet { root, height } = self.sets.wanted()?;
+        (self.config.follow && self.target() >= height).then_some(Blocked::NoValidatorSet { root, height })
     }
 
     /// Why no decided values are on their way although there should be more.

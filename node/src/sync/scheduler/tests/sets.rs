@@ -47,6 +47,20 @@ fn the_next_set_is_asked_for_before_anybody_claims_what_it_signs() {
     assert!(bench.asked_for_set().is_empty());
 }
 
+#[test]
+fn a_set_that_nobody_gives_is_told_as_what_is_waited_for() {
+    let (mut bench, peers) = at_the_head(1);
+    let asked = bench.asked_for_set();
+    assert_eq!(bench.scheduler.blocked(), None, "nothing is decided that it signs");
+    bench.end_set(&asked[0], false);
+    bench.scheduler.peer_status(peers[0], status(DECIDED + 1));
+    bench.poll();
+    assert_eq!(bench.scheduler.blocked(), Some(&Blocked::NoValidatorSet { root: ROOT, height: DECIDED + 1 }));
+    bench.scheduler.have_validator_set(&ROOT);
+    bench.poll();
+    assert_eq!(bench.scheduler.blocked(), None);
+}
+
 /// Round trips from the announcement of height 6 until all that it has is here, where everything that is asked for at one
 /// moment comes a round trip later.
 fn round_trips_from_announcement(mut bench: Bench, announcer: PeerId) -> u32 {
