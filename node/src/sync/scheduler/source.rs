@@ -284,6 +284,8 @@ impl Source {
             }
             // Silence is cancelled long before it times out where somebody else is faster.
             Outcome::Outrun if delivery.arrived > 0 => self.halve(),
+            // It was asked as the second one, and the first one came after all.
+            Outcome::Outrun if delivery.elapsed < LEAST_WAIT => {}
             Outcome::Broken | Outcome::RateLimited | Outcome::Faulty | Outcome::Outrun => self.pause(now),
             Outcome::Unsupported => {
                 self.unspoken.insert(method);

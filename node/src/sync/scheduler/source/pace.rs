@@ -148,7 +148,13 @@ impl Pace {
 
     /// Measures by an exchange alone, where that says anything.
     fn measure_whole(&mut self, delivery: &Delivery, now: Instant) {
-        if delivery.arrived == 0 && matches!(delivery.outcome, Outcome::Broken | Outcome::Outrun) {
+        let is_silent = match delivery.outcome {
+            Outcome::Broken => true,
+            // Nobody is late before that, and so it was not silent: somebody else was faster.
+            Outcome::Outrun => delivery.elapsed >= LEAST_WAIT,
+            _ => false,
+        };
+        if delivery.arrived == 0 && is_silent {
             // Silence is a measurement too: a source that never answers must not look better than one that does.
             self.sample(0.0, now);
         } else if self.rate.is_none() && delivery.arrived >= LEAST_SAMPLE && !delivery.elapsed.is_zero() {
@@ -238,6 +244,18 @@ mod tests {
             pace.ended(&ended(Outcome::Broken, 0, Duration::from_secs(1)), true, Instant::now());
         }
         assert!(pace.expected(MIB) > 10.0 * before);
+    }
+
+    #[test]
+    fn to_be_outrun_at_once_is_no_silence() {
+        let mut pace = Pace::default();
+        deliver(&mut pace, 5, Duration::from_millis(10), Duration::from_millis(100));
+        let before = pace.expected(MIB);
+        let now = Instant::now();
+        (0..10).for_each(|_| pace.ended(&ended(Outcome::Outrun, 0, Duration::from_millis(3)), true, now));
+        assert_eq!(pace.expected(MIB), before);
+        pace.ended(&ended(Outcome::Outrun, 0, LEAST_WAIT), true, now);
+        assert!(pace.expected(MIB) > before);
     }
 
     #[test]

@@ -68,6 +68,20 @@ fn exchanges_that_are_limited_together_count_as_one() {
 }
 
 #[test]
+fn who_is_asked_second_and_outrun_at_once_is_not_left_alone_for_that() {
+    let (mut source, now) = (source(), Instant::now());
+    for _ in 0..10 {
+        // After a tenth of a second, which is sooner than anybody is late.
+        exchange(&mut source, Outcome::Outrun, now);
+        assert!(source.is_free(METHOD, now));
+    }
+    source.started(METHOD, MIB);
+    let late = Delivery { outcome: Outcome::Outrun, asked: MIB, unarrived: MIB, arrived: 0, elapsed: LEAST_WAIT };
+    source.ended(METHOD, late, now);
+    assert!(!source.is_free(METHOD, now), "silence is");
+}
+
+#[test]
 fn what_a_peer_does_not_have_does_not_change_its_pace() {
     let (mut source, now) = (source(), Instant::now());
     for outcome in [Outcome::Unavailable, Outcome::Local] {
