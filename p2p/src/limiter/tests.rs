@@ -10,7 +10,7 @@ use futures::{FutureExt, future::join_all};
 use prometheus_client::registry::Registry;
 
 use super::*;
-use crate::{Quota, limits::NearHead};
+use crate::Quota;
 
 const AMPLE: u32 = 1 << 30;
 const BLOB: usize = 131_184;
@@ -20,19 +20,7 @@ fn quota(per_second: u32, burst: u32) -> Quota {
 }
 
 fn limiter(change: impl FnOnce(&mut RateLimits)) -> Limiter {
-    let ample = quota(AMPLE, AMPLE);
-    let mut limits = RateLimits {
-        requests_per_peer: ample,
-        requests: ample,
-        announcements_per_peer: ample,
-        egress_kib_per_peer: ample,
-        egress_kib: ample,
-        own_requests_per_peer: ample,
-        own_requests: ample,
-        ingress_kib_per_peer: ample,
-        ingress_kib: ample,
-        near_head: NearHead::default(),
-    };
+    let mut limits = RateLimits { announcements_per_peer: quota(AMPLE, AMPLE), ..RateLimits::ample() };
     change(&mut limits);
     Limiter::new(&limits, Metrics::new(&mut Registry::default()))
 }
