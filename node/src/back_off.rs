@@ -4,6 +4,13 @@ use std::time::Duration;
 
 use rand::Rng;
 
+/// What is waited after `before` other failures in a row: `first` after none, twice as long after each, never longer than
+/// `longest`.
+#[must_use]
+pub fn doubled(first: Duration, before: u32, longest: Duration) -> Duration {
+    first.saturating_mul(1 << before.min(16)).min(longest)
+}
+
 /// Failures in a row, and what they mean for the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackOff {
@@ -22,7 +29,7 @@ impl BackOff {
     /// An attempt failed: how long to wait before the next one. Between half and all of what the number of failures
     /// says, so that nodes that failed together do not come back together.
     pub fn failed(&mut self, rng: &mut impl Rng) -> Duration {
-        let full = self.first.saturating_mul(1 << self.failures.min(16)).min(self.longest);
+        let full = doubled(self.first, self.failures, self.longest);
         self.failures = self.failures.saturating_add(1);
         full.mul_f64(rng.random_range(0.5..=1.0))
     }

@@ -15,6 +15,7 @@ use super::{
     Ended, Flight, Report, Scheduler,
     action::{Fetch, RequestId},
 };
+use crate::back_off::doubled;
 
 /// Rows that wait to be mended. More are reported again when they are met again.
 const MAX_MENDS: usize = 64;
@@ -140,7 +141,7 @@ impl Scheduler {
 
 impl Work {
     fn wait(&mut self, now: Instant) {
-        let wait = FIRST_WAIT.saturating_mul(1 << self.in_vain.min(10)).min(LONGEST_WAIT);
+        let wait = doubled(FIRST_WAIT, self.in_vain, LONGEST_WAIT);
         self.in_vain = self.in_vain.saturating_add(1);
         self.stage = Stage::Wanted(Some(now + wait));
     }

@@ -133,7 +133,7 @@ impl Scheduler {
     /// A peer announced a decided height whose certificate holds.
     pub fn peer_announced(&mut self, peer: PeerId, height: Height) {
         self.certified = self.certified.max(height);
-        self.book.announced(peer, height);
+        self.peer_hinted(peer, height);
     }
 
     /// A peer announced a height of which it cannot be told yet whether its certificate holds: a claim like any other.

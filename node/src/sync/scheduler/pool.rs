@@ -20,6 +20,7 @@ use super::{
     config::{Pacing, Report},
     data::{Proposal, SIDECAR_BYTES},
 };
+use crate::back_off::doubled;
 
 /// How far below the head a height is new. Its blobs were in the pools of the network until it was decided, and a client
 /// that lags no more than this may still have them; further below, calls would only find that they are gone.
@@ -66,7 +67,7 @@ impl PoolLane {
         if self.is_paused(now) {
             return;
         }
-        let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.min(10)).min(LONGEST_PAUSE);
+        let pause = doubled(FIRST_PAUSE, self.failures, LONGEST_PAUSE);
         self.paused_until = Some(now + pause);
         self.failures = self.failures.saturating_add(1);
     }

@@ -21,6 +21,7 @@ use super::{
     source::{LEAST_WAIT, Source},
     sources::two_choices,
 };
+use crate::back_off::doubled;
 
 /// Bytes of a usual set, to expect time by.
 const SET_BYTES: u64 = 4 * 1024;
@@ -106,7 +107,7 @@ impl SetLane {
         let place = self.asked.iter().position(|asked| asked.id == id)?;
         let asked = self.asked.remove(place);
         let strikes = self.lacks.get(&asked.source).map_or(0, |lack| lack.strikes.saturating_add(1));
-        let wait = FIRST_LACK.saturating_mul(1 << strikes.min(10)).min(LONGEST_LACK);
+        let wait = doubled(FIRST_LACK, strikes, LONGEST_LACK);
         self.lacks.insert(asked.source, Lack { until: now + wait, strikes, has_claimed: asked.has_claimed });
         if self.lacks.len() > MAX_LACKS {
             self.lacks.retain(|_, lack| lack.until > now);

@@ -20,6 +20,7 @@ use super::{
     claims::{Claims, Kind},
     data::SIDECAR_BYTES,
 };
+use crate::back_off::doubled;
 
 /// Bytes in flight to a source that is still to show how fast it is.
 const FIRST_WINDOW: u64 = 10 * SIDECAR_BYTES;
@@ -223,8 +224,7 @@ impl Source {
         let known = self.lacks.get(&height);
         let strikes = known.map_or(0, |lack| lack.strikes.saturating_add(1));
         let why = known.map_or(why, |lack| lack.why.max(why));
-        let doubled = FIRST_LACK.saturating_mul(1 << strikes.min(10)).min(LONGEST_LACK);
-        let wait = if why == Why::Faulty { FAULT_EXCLUSION } else { doubled };
+        let wait = if why == Why::Faulty { FAULT_EXCLUSION } else { doubled(FIRST_LACK, strikes, LONGEST_LACK) };
         self.lacks.insert(height, Lack { until: Some(now + wait), strikes, why });
         if self.lacks.len() > MAX_LACKS {
             self.lacks.retain(|_, lack| lack.is_recent(now));
@@ -240,7 +240,7 @@ impl Source {
         if self.is_paused(now) {
             return;
         }
-        let wait = FIRST_PAUSE.saturating_mul(1 << self.pauses.min(10)).min(LONGEST_PAUSE);
+        let wait = doubled(FIRST_PAUSE, self.pauses, LONGEST_PAUSE);
         self.paused_until = Some(now + wait);
         self.pauses = self.pauses.saturating_add(1);
         self.halve();
@@ -284,8 +284,7 @@ impl Source {
             }
             // Silence is cancelled long before it times out where somebody else is faster.
             Outcome::Outrun if delivery.arrived > 0 => self.halve(),
-            // It was asked as the second one, and the first one came after all.
-            Outcome::Outrun if delivery.elapsed < LEAST_WAIT => {}
+            Outcome::Outrun if !delivery.is_silence() => {}
             Outcome::Broken | Outcome::RateLimited | Outcome::Faulty | Outcome::Outrun => self.pause(now),
             Outcome::Unsupported => {
                 self.unspoken.insert(method);
@@ -363,6 +362,19 @@ pub(super) struct Delivery {
     pub(super) arrived: u64,
     /// How long it took.
     pub(super) elapsed: Duration,
+}
+
+impl Delivery {
+    /// Whether nothing came in a time in which something should have. Nobody is late before [`LEAST_WAIT`]: whoever was
+    /// outrun by then was asked second, and the first one came after all.
+    fn is_silence(&self) -> bool {
+        let is_late = match self.outcome {
+            Outcome::Broken => true,
+            Outcome::Outrun => self.elapsed >= LEAST_WAIT,
+            _ => false,
+        };
+        self.arrived == 0 && is_late
+    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use super::{
     data::Proposal,
     source::Source,
 };
+use crate::back_off::doubled;
 
 /// How far below a height a peer may stand to be asked for it: it decides one after the other, and what is known of it
 /// may be a few heights old.
@@ -78,7 +79,7 @@ impl UndecidedLane {
 
     fn asked(&mut self, height: Height, kind: Kind, peer: PeerId, now: Instant) {
         let attempts = self.attempts.entry((height, kind, peer)).or_insert(Attempts { count: 0, after: now });
-        attempts.after = now + FIRST_WAIT.saturating_mul(1 << attempts.count.min(10));
+        attempts.after = now + doubled(FIRST_WAIT, attempts.count, Duration::MAX);
         attempts.count = attempts.count.saturating_add(1);
     }
 }

@@ -6,7 +6,6 @@
 use std::time::{Duration, Instant};
 
 use super::Delivery;
-use crate::sync::scheduler::action::Outcome;
 
 /// Weight of the newest measurement in the rate.
 const RATE_WEIGHT: f64 = 0.3;
@@ -148,13 +147,7 @@ impl Pace {
 
     /// Measures by an exchange alone, where that says anything.
     fn measure_whole(&mut self, delivery: &Delivery, now: Instant) {
-        let is_silent = match delivery.outcome {
-            Outcome::Broken => true,
-            // Nobody is late before that, and so it was not silent: somebody else was faster.
-            Outcome::Outrun => delivery.elapsed >= LEAST_WAIT,
-            _ => false,
-        };
-        if delivery.arrived == 0 && is_silent {
+        if delivery.is_silence() {
             // Silence is a measurement too: a source that never answers must not look better than one that does.
             self.sample(0.0, now);
         } else if self.rate.is_none() && delivery.arrived >= LEAST_SAMPLE && !delivery.elapsed.is_zero() {
@@ -183,6 +176,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sync::scheduler::action::Outcome;
 
     const MIB: u64 = 1024 * 1024;
 
