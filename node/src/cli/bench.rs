@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Heights unless told otherwise.
-const HEIGHTS: NonZeroU64 = NonZeroU64::MIN.saturating_add(399);
+const HEIGHTS: NonZeroU64 = NonZeroU64::MIN.saturating_add(999);
 /// The same with `--quick`.
 const QUICK_HEIGHTS: NonZeroU64 = NonZeroU64::MIN.saturating_add(149);
 
@@ -29,7 +29,7 @@ pub struct BenchArgs {
     /// Measure for a minute at most (on two cores): fewer heights, one run of each kind, no faulty peers
     #[arg(long, env = "LAPIS_BENCH_QUICK")]
     pub quick: bool,
-    /// Heights of the chain that is synced [default: 400, with --quick 150]
+    /// Heights of the chain that is synced [default: 1000, with --quick 150]
     #[arg(long, value_name = "N", env = "LAPIS_BENCH_HEIGHTS", value_parser = parse_heights)]
     pub heights: Option<NonZeroU64>,
     /// Blobs per height
@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn a_quick_bench_is_shorter_and_leaves_faulty_peers_out() {
         let (full, quick) = (options("lapis bench"), options("lapis bench --quick"));
-        assert_eq!((full.heights.get(), full.blobs.get()), (400, 6));
+        assert_eq!((full.heights.get(), full.blobs.get()), (1000, 6));
         assert_eq!(quick.heights.get(), 150);
         assert!(full.parts.contains(&Part::Faults) && !quick.parts.contains(&Part::Faults));
         assert_eq!((full.extent, quick.extent), (Extent::FULL, Extent::QUICK));
