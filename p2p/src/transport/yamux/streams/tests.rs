@@ -61,8 +61,8 @@ fn short_writes_share_a_frame() {
     for _ in 0..FRAME_BODY + 10 {
         assert_eq!(write(&mut streams, id, 1), Poll::Ready(1));
     }
-    let lengths: Vec<u32> = sent(&mut streams).iter().map(|header| header.length).collect();
-    assert_eq!(lengths, [FRAME_BODY as u32, 10]);
+    let lengths: Vec<usize> = sent(&mut streams).iter().map(|header| header.length as usize).collect();
+    assert_eq!(lengths, [FRAME_BODY, 10]);
 }
 
 #[test]

@@ -96,7 +96,7 @@ async fn frames_of_streams_that_are_over_are_skipped() {
     drop(stream);
     assert_eq!(raw.header().await, Header::data(1, Flags::ACK.with(Flags::FIN), 0));
     for stream in [1, 3] {
-        raw.data(stream, Flags::NONE, &[9; 100_000]).await;
+        raw.data(stream, Flags::NONE, &vec![9; 100_000]).await;
         raw.write(Header::window_update(stream, Flags::FIN, u32::MAX), &[]).await;
         raw.write(Header::reset(stream), &[]).await;
     }

@@ -26,7 +26,9 @@ async fn library(
 
 /// Bytes that say where they belong.
 fn bytes(seed: usize, length: usize) -> Vec<u8> {
-    (0..length).map(|index| ((index * 31 + index / 256 + seed * 7) % 256) as u8).collect()
+    let [first, ..] = seed.to_le_bytes();
+    // A length that is no power of two, so that no two frames are the same.
+    (0..=250).cycle().map(|byte: u8| byte ^ first).take(length).collect()
 }
 
 /// Sizes around everything that is special, and some large ones.
@@ -50,7 +52,7 @@ async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     stream.read_to_end(&mut request).await.unwrap();
     let (length, request) = request.split_first_chunk().unwrap();
     stream.write_all(request).await.unwrap();
-    stream.write_all(&bytes(0, u64::from_be_bytes(*length) as usize)).await.unwrap();
+    stream.write_all(&bytes(0, usize::try_from(u64::from_be_bytes(*length)).unwrap())).await.unwrap();
     stream.close().await.unwrap();
 }
 

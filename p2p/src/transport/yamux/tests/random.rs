@@ -60,7 +60,7 @@ fn use_streams(streams: &mut Vec<Substream>, choice: u8, cx: &mut Context<'_>) {
     let Some(index) = (choice as usize / 8).checked_rem(streams.len()) else { return };
     match choice % 8 {
         0..=2 => drop(Pin::new(&mut streams[index]).poll_read(cx, &mut [0; 1000])),
-        3..=4 => drop(Pin::new(&mut streams[index]).poll_write(cx, &[1; 50_000])),
+        3..=4 => drop(Pin::new(&mut streams[index]).poll_write(cx, &vec![1; 50_000])),
         5 => drop(Pin::new(&mut streams[index]).poll_close(cx)),
         6 => drop(streams.swap_remove(index)),
         _ => {}
@@ -68,11 +68,11 @@ fn use_streams(streams: &mut Vec<Substream>, choice: u8, cx: &mut Context<'_>) {
 }
 
 fn run(role: Role, input: Vec<u8>, piece: usize, takes: usize, choices: &[u8]) -> usize {
-    const LIMIT: usize = 8;
+    const LIMIT: u32 = 8;
     let mut cx = Context::from_waker(Waker::noop());
     let all = Arc::new(Budget::new(MIB));
     let frames = input.len();
-    let config = Config::new(LIMIT as u32, MIB, all.clone(), Duration::ZERO);
+    let config = Config::new(LIMIT, MIB, all.clone(), Duration::ZERO);
     let mut side = Box::pin(config.muxer(Script { input, piece, takes }, role));
     let mut streams = Vec::new();
     let mut ended = false;
@@ -93,8 +93,8 @@ fn run(role: Role, input: Vec<u8>, piece: usize, takes: usize, choices: &[u8]) -
         }
         use_streams(&mut streams, choices.get(turn % choices.len().max(1)).copied().unwrap_or(7), &mut cx);
         let (count, held) = side.held();
-        assert!(count <= LIMIT, "{count} streams");
-        assert!(held <= 2 * (LIMIT * (256 + 165) * 1024 + MIB as usize), "{held} bytes");
+        assert!(count <= LIMIT as usize, "{count} streams");
+        assert!(held <= 2 * (LIMIT * (256 + 165) * 1024 + MIB) as usize, "{held} bytes");
     }
     drop(streams);
     drop(side);

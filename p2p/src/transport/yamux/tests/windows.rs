@@ -5,16 +5,16 @@ use crate::transport::yamux::frame::{Flags, Header, Kind};
 
 const WINDOW: u32 = 256 * 1024;
 const RAISE: u32 = 4 * MIB - WINDOW;
-const PART: usize = 64 * 1024;
+const PART: u32 = 64 * 1024;
 
 fn with_budgets(connection: u32, all: &Arc<Budget>) -> Config {
     Config::new(64, connection, all.clone(), Duration::from_millis(10))
 }
 
 /// `bytes` come on `id` and are read. Returns the stream, which waits for more.
-async fn deliver(raw: &mut Raw, id: u32, stream: &mut Substream, bytes: usize) {
-    raw.data(id, Flags::NONE, &vec![3; bytes]).await;
-    within(stream.read_exact(&mut vec![0; bytes])).await.unwrap();
+async fn deliver(raw: &mut Raw, id: u32, stream: &mut Substream, bytes: u32) {
+    raw.data(id, Flags::NONE, &vec![3; bytes as usize]).await;
+    within(stream.read_exact(&mut vec![0; bytes as usize])).await.unwrap();
     // What was read is told with the next wish to read.
     assert!(futures::poll!(stream.read(&mut [0])).is_pending());
 }
@@ -31,7 +31,7 @@ async fn the_first_update_of_an_own_stream_gives_all_at_once() {
     deliver(&mut raw, 1, &mut stream, PART - 1).await;
     assert_eq!(all.left(), 64 * MIB, "a short answer takes nothing");
     deliver(&mut raw, 1, &mut stream, 1).await;
-    assert_eq!(raw.header().await, update(1, PART as u32 + RAISE));
+    assert_eq!(raw.header().await, update(1, PART + RAISE));
     assert_eq!(all.left(), 64 * MIB - RAISE);
     // All of it may come, unread.
     raw.data(1, Flags::NONE, &vec![1; 4 * MIB as usize]).await;
@@ -47,9 +47,9 @@ async fn streams_of_others_keep_the_first_window() {
     let mut raw = Raw::client(with_budgets(16 * MIB, &all));
     raw.data(1, Flags::SYN, &[]).await;
     let mut stream = raw.stream().await;
-    deliver(&mut raw, 1, &mut stream, WINDOW as usize / 2).await;
+    deliver(&mut raw, 1, &mut stream, WINDOW / 2).await;
     assert_eq!(raw.header().await, Header::window_update(1, Flags::ACK, WINDOW / 2));
-    deliver(&mut raw, 1, &mut stream, WINDOW as usize / 2).await;
+    deliver(&mut raw, 1, &mut stream, WINDOW / 2).await;
     assert_eq!(raw.header().await, update(1, WINDOW / 2));
     assert_eq!(all.left(), 64 * MIB);
 }
@@ -60,17 +60,17 @@ async fn all_connections_share_one_budget() {
     let (mut first, mut of_first) = Raw::server(with_budgets(16 * MIB, &all), 1).await;
     let (mut second, mut of_second) = Raw::server(with_budgets(16 * MIB, &all), 2).await;
     deliver(&mut first, 1, &mut of_first[0], PART).await;
-    assert_eq!(first.header().await, update(1, PART as u32 + RAISE));
+    assert_eq!(first.header().await, update(1, PART + RAISE));
     deliver(&mut second, 1, &mut of_second[0], PART).await;
-    assert_eq!(second.header().await, update(1, PART as u32 + MIB));
+    assert_eq!(second.header().await, update(1, PART + MIB));
     // Nothing is left: the third goes on with what every stream has.
     deliver(&mut second, 3, &mut of_second[1], PART).await;
     deliver(&mut second, 3, &mut of_second[1], PART).await;
-    assert_eq!(second.header().await, update(3, 2 * PART as u32));
+    assert_eq!(second.header().await, update(3, 2 * PART));
     // When there is something again, it has it with its next update.
     drop(of_first);
     deliver(&mut second, 3, &mut of_second[1], PART).await;
-    assert_eq!(second.header().await, update(3, PART as u32 + RAISE));
+    assert_eq!(second.header().await, update(3, PART + RAISE));
     drop((of_second, second, first));
     assert_eq!(all.left(), RAISE + MIB);
 }
