@@ -72,10 +72,12 @@ pub struct ConnectionLimits {
     pub pending_outbound: u32,
     /// No new connection while the process uses more of the machine's memory than this, in percent.
     pub memory_percent: u8,
-    /// Streams that a connection may have open. A peer that opens more loses the connection.
+    /// Streams that a connection may have open. What a peer opens beyond is reset; this node waits.
     pub streams: u32,
     /// Received bytes that a connection may hold for streams that are not read, beyond the 256 KiB of each stream.
     pub receive_window: u32,
+    /// The same for all connections over TCP together. Windows stay at 256 KiB while it is used up.
+    pub receive_windows: u32,
 }
 
 /// How connections from a loopback address are counted.
@@ -101,6 +103,7 @@ impl Default for ConnectionLimits {
             memory_percent: 90,
             streams: 64,
             receive_window: 16 * 1024 * 1024,
+            receive_windows: 64 * 1024 * 1024,
         }
     }
 }
@@ -227,7 +230,7 @@ impl Default for Timeouts {
 }
 
 /// Streams that a conforming connection has at most: exchanges of all methods both ways, and a dozen for libp2p's own
-/// protocols. Beyond its limit, yamux closes the whole connection.
+/// protocols. With less, requests would be reset.
 const CONFORMING_STREAMS: u32 = 2 * small(MAX_CONCURRENT_REQUESTS * Method::ALL.len()) + 12;
 
 impl Limits {
@@ -253,9 +256,14 @@ impl ConnectionLimits {
         ] {
             at_least_one(name, value)?;
         }
-        for (name, part) in [("connections.inbound", self.inbound), ("connections.outbound", self.outbound)] {
-            if part > self.total {
-                let (whole_name, whole) = ("connections.total", self.total);
+        let total = ("connections.total", self.total);
+        let windows = ("connections.receive_windows", self.receive_windows);
+        for (name, part, (whole_name, whole)) in [
+            ("connections.inbound", self.inbound, total),
+            ("connections.outbound", self.outbound, total),
+            ("connections.receive_window", self.receive_window, windows),
+        ] {
+            if part > whole {
                 return Err(LimitsError::PartAboveWhole { name, part, whole_name, whole });
             }
         }

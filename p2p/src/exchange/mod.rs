@@ -195,7 +195,7 @@ impl Reader<'_> {
             tokio::select! {
                 biased;
                 count = self.channel.read(self.buffer) => count,
-                // yamux wakes no reader when this side closes the connection.
+                // By whichever side: a stream of a connection that is gone is not waited for, whatever its transport says.
                 () = closed.cancelled() => Err(io::ErrorKind::ConnectionAborted.into()),
             }
         };

@@ -25,7 +25,7 @@ fn a_quota_below_one_sidecar_is_refused_by_name() {
 #[test]
 fn every_connection_limit_is_checked() {
     type Change = fn(&mut ConnectionLimits);
-    let changes: [Change; 9] = [
+    let changes: [Change; 10] = [
         |c| c.total = 0,
         |c| c.per_peer = 0,
         |c| c.per_ip = 0,
@@ -34,6 +34,7 @@ fn every_connection_limit_is_checked() {
         |c| c.inbound = c.total + 1,
         |c| c.outbound = c.total + 1,
         |c| c.memory_percent = 101,
+        |c| c.receive_windows = c.receive_window - 1,
         |c| c.streams = CONFORMING_STREAMS - 1,
     ];
     for (index, change) in changes.iter().enumerate() {

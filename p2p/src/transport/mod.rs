@@ -1,12 +1,12 @@
 //! How bytes get from node to node: TCP with noise and yamux, QUIC, and libp2p's in-process memory transport.
 
-mod end;
 mod quic;
 mod yamux;
 
 use std::{
     io,
     net::{IpAddr, TcpListener},
+    sync::Arc,
     time::Duration,
 };
 
@@ -40,7 +40,8 @@ pub(crate) fn build(
     registry: &mut Registry,
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, StartError> {
     let noise = noise::Config::new(keypair)?;
-    let yamux = yamux::Config::new(limits.streams, limits.receive_window, CLOSING);
+    let windows = Arc::new(yamux::Budget::new(limits.receive_windows));
+    let yamux = yamux::Config::new(limits.streams, limits.receive_window, windows, CLOSING);
     let tcp = tcp::tokio::Transport::new(tcp::Config::new().nodelay(true))
         .upgrade(Version::V1Lazy)
         .authenticate(noise.clone())
