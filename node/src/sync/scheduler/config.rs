@@ -74,9 +74,14 @@ impl SchedulerConfig {
         self.max_buffered_bytes.saturating_sub(self.hedge_room())
     }
 
-    /// Bytes that one request to who is far away asks for.
+    /// Bytes that one request to who is far away asks for. Fixed pacing has requests of one size.
     pub(super) fn far_request_bytes(&self) -> u64 {
-        self.max_request_bytes.saturating_mul(2).min(self.max_buffered_bytes / 8).max(self.max_request_bytes)
+        match self.pacing {
+            Pacing::Adaptive => {
+                self.max_request_bytes.saturating_mul(2).min(self.max_buffered_bytes / 8).max(self.max_request_bytes)
+            }
+            Pacing::Fixed(_) => self.max_request_bytes,
+        }
     }
 
     /// Bytes that may be in flight to sources that have not delivered anything yet, while others could be asked.
@@ -192,5 +197,18 @@ impl Report {
             bytes: 0,
             broke_at: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fixed_pacing_asks_neither_for_more_of_who_is_far_nor_a_second_time() {
+        let adaptive = SchedulerConfig::default();
+        let fixed = SchedulerConfig { pacing: Pacing::Fixed(Duration::from_millis(200)), ..adaptive };
+        assert_eq!((adaptive.far_request_bytes(), adaptive.hedge_room()), (8 * 1024 * 1024, 4 * 1024 * 1024));
+        assert_eq!((fixed.far_request_bytes(), fixed.hedge_room()), (4 * 1024 * 1024, 0));
     }
 }
