@@ -1,15 +1,19 @@
 //! Commit certificates: when a value is decided.
 
-use std::collections::HashSet;
+mod run;
+
+use std::collections::{HashMap, HashSet};
 
 use ed25519_consensus::{Signature, VerificationKey};
 use sha2::{Digest, Sha256};
 use ssz_rs::prelude::*;
 
 use crate::{
-    Address, Bytes20, Bytes32, Bytes64, Height, MAX_VALIDATORS, ValidatorSet, ValidatorSetFault, Value, Verified,
-    container::ssz_container, ssz,
+    Address, Bytes20, Bytes32, Bytes64, Height, MAX_VALIDATORS, Validator, ValidatorSet, ValidatorSetFault, Value,
+    Verified, container::ssz_container, ssz,
 };
+
+pub use self::run::VerifiedRun;
 
 /// Domain of vote signatures: the sha256 of this text.
 pub const VOTE_DOMAIN: &str = "lapis/vote/1";
@@ -239,22 +243,9 @@ impl DecidedValue {
     /// # Errors
     /// The first [`CertificateFault`] found; cheap comparisons before signatures.
     pub fn check_certificate(&self, genesis_id: &Bytes32, signers: &ValidatorSet) -> Result<Bytes32, CertificateFault> {
-        let certificate = &self.certificate;
-        if certificate.height != self.value.height {
-            return Err(CertificateFault::CertificateHeight {
-                certificate: certificate.height,
-                value: self.value.height,
-            });
-        }
-        let value_id = self.value.id();
-        if certificate.value_id != value_id {
-            return Err(CertificateFault::CertificateValue);
-        }
-        if signers.root() != self.value.validators_root {
-            return Err(CertificateFault::OtherSet);
-        }
-        signers.check()?;
-        certificate.check_signatures(genesis_id, signers)?;
+        let signers = Signers::new(signers);
+        let value_id = self.check_signers(&signers)?;
+        self.certificate.check_signatures(&self.certificate.message(genesis_id), &signers)?;
         Ok(value_id)
     }
 
@@ -269,13 +260,49 @@ impl DecidedValue {
         tip: &ChainLink,
         signers: &ValidatorSet,
     ) -> Result<Verified<Self>, CertificateFault> {
-        self.value.check_link(tip)?;
-        let found = self.value.blob_count() as u64;
-        if found > max_blobs {
-            return Err(CertificateFault::TooManyBlobs { found, limit: max_blobs });
-        }
+        self.value.check_place(max_blobs, tip)?;
         let value_id = self.check_certificate(genesis_id, signers)?;
         Ok(Verified::new(self, value_id))
+    }
+
+    /// All of a certificate but its signatures: it is for this value, whose set is `signers`, and enough of them are
+    /// named. Returns the value's id.
+    fn check_signers(&self, signers: &Signers<'_>) -> Result<Bytes32, CertificateFault> {
+        let certificate = &self.certificate;
+        if certificate.height != self.value.height {
+            return Err(CertificateFault::CertificateHeight {
+                certificate: certificate.height,
+                value: self.value.height,
+            });
+        }
+        let value_id = self.value.id();
+        if certificate.value_id != value_id {
+            return Err(CertificateFault::CertificateValue);
+        }
+        if signers.root != self.value.validators_root {
+            return Err(CertificateFault::OtherSet);
+        }
+        signers.legal?;
+        certificate.check_power(signers)?;
+        Ok(value_id)
+    }
+}
+
+/// A validator set with what every certificate is held against, computed once.
+struct Signers<'a> {
+    root: Bytes32,
+    legal: Result<(), ValidatorSetFault>,
+    members: HashMap<Address, &'a Validator>,
+    total_power: u64,
+}
+
+impl<'a> Signers<'a> {
+    fn new(set: &'a ValidatorSet) -> Self {
+        Self { root: set.root(), legal: set.check(), members: set.by_address(), total_power: set.total_power() }
+    }
+
+    fn member(&self, address: &Address) -> Result<&'a Validator, CertificateFault> {
+        self.members.get(address).copied().ok_or(CertificateFault::UnknownSigner(*address))
     }
 }
 
@@ -302,31 +329,47 @@ impl Value {
         }
         Ok(())
     }
+
+    /// Checks that this value attaches to `tip` and has no more blobs than the chain allows.
+    fn check_place(&self, max_blobs: u64, tip: &ChainLink) -> Result<(), CertificateFault> {
+        self.check_link(tip)?;
+        let found = self.blob_count() as u64;
+        if found > max_blobs {
+            return Err(CertificateFault::TooManyBlobs { found, limit: max_blobs });
+        }
+        Ok(())
+    }
 }
 
 impl CommitCertificate {
-    /// Who signed, once each, all in the set; then power; then signatures, the dear part.
-    fn check_signatures(&self, genesis_id: &Bytes32, signers: &ValidatorSet) -> Result<(), CertificateFault> {
-        let members = signers.by_address();
+    /// What its signatures sign.
+    fn message(&self, genesis_id: &Bytes32) -> Vec<u8> {
+        VoteSigningData::signing_bytes(*genesis_id, VoteKind::Precommit, self.height, self.round, self.value_id)
+    }
+
+    /// Who signed, once each, all in the set; then power.
+    fn check_power(&self, signers: &Signers<'_>) -> Result<(), CertificateFault> {
         let mut seen = HashSet::with_capacity(self.signatures.len());
         let mut signed = 0_u64;
         for CommitSignature { address, .. } in self.signatures.iter() {
-            let validator = members.get(address).ok_or(CertificateFault::UnknownSigner(*address))?;
+            let validator = signers.member(address)?;
             if !seen.insert(*address) {
                 return Err(CertificateFault::DuplicateSigner(*address));
             }
             signed = signed.saturating_add(validator.power);
         }
-        let total = signers.total_power();
+        let total = signers.total_power;
         if u128::from(signed) * 3 <= u128::from(total) * 2 {
             return Err(CertificateFault::Power { signed, total });
         }
-        let message =
-            VoteSigningData::signing_bytes(*genesis_id, VoteKind::Precommit, self.height, self.round, self.value_id);
+        Ok(())
+    }
+
+    /// The dear part: each signature over `message`, alone.
+    fn check_signatures(&self, message: &[u8], signers: &Signers<'_>) -> Result<(), CertificateFault> {
         for CommitSignature { address, signature } in self.signatures.iter() {
-            let validator = members.get(address).ok_or(CertificateFault::UnknownSigner(*address))?;
-            VerificationKey::try_from(validator.public_key.0)
-                .and_then(|key| key.verify(&Signature::from(signature.0), &message))
+            VerificationKey::try_from(signers.member(address)?.public_key.0)
+                .and_then(|key| key.verify(&Signature::from(signature.0), message))
                 .map_err(|_| CertificateFault::Signature(*address))?;
         }
         Ok(())

@@ -3,7 +3,8 @@
 //! This crate owns what goes over the wire and when it may be believed: the SSZ containers, the framing of requests and
 //! response chunks, certificate and validator-set checks, and the two gates through which received data becomes data
 //! that may be stored ([`Matched`], then [`Verified`]). It performs no IO and knows no clock, no thread, no random
-//! source, no transport and no database. `spec/` beside the sources holds the normative text.
+//! source (where signatures are added up, coefficients come from the caller, and decide nothing), no transport and no
+//! database. `spec/` beside the sources holds the normative text.
 //!
 //! ```text
 //! bytes --framing--> chunk --SSZ--> container --matching--> Matched<T> --proof--> Verified<T>
@@ -34,7 +35,7 @@ pub mod value;
 pub use crate::{
     blob::{Blob, BlobSidecar, versioned_hash},
     bytes::{Address, ByteList, Bytes20, Bytes32, Bytes48, Bytes64, FixedBytes},
-    certificate::{CertificateFault, ChainLink, CommitCertificate, CommitSignature, DecidedValue},
+    certificate::{CertificateFault, ChainLink, CommitCertificate, CommitSignature, DecidedValue, VerifiedRun},
     gates::{Matched, Verified},
     genesis::Genesis,
     kzg::{Kzg, KzgSetupError},

@@ -102,12 +102,12 @@ pub enum Conflict {
         /// Watermark.
         available: Height,
     },
-    /// Imports go height by height.
-    #[error("height {height} cannot be imported next, expected {expected}")]
+    /// It is imported already.
+    #[error("height {height} cannot be imported next, expected {expected} or above")]
     NotNextImport {
         /// Height given.
         height: Height,
-        /// Height that is next.
+        /// Lowest height that is not imported.
         expected: Height,
     },
     /// A starting point can only be set on a store without values.

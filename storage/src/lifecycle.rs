@@ -86,19 +86,21 @@ pub struct Pruned {
 }
 
 impl Store {
-    /// Moves the `imported` watermark to `height`, together with whatever the engine wants kept. Eventual: after a power
+    /// Moves the `imported` watermark up to `height`, over one height or several, together with whatever the engine wants
+    /// kept. Eventual: after a power
     /// loss the watermark and the head may be an earlier pair, never a mixed one.
     ///
     /// # Errors
-    /// [`Conflict::NotNextImport`] unless it is the next height; [`Conflict::NotAvailable`] unless it is complete.
+    /// [`Conflict::NotNextImport`] if it is below the next height; [`Conflict::NotAvailable`] unless all heights up to it are
+    /// complete.
     pub fn mark_imported(&self, height: Height, engine_head: Option<&[u8]>) -> Result<Watermarks, StoreError> {
         self.write(Safe::Eventual, |writer| {
             let chain = &writer.state.chain;
             let expected = chain.imported.saturating_add(1);
-            if height != expected {
+            if height < expected {
                 return Err(Conflict::NotNextImport { height, expected }.into());
             }
-            if height > chain.available || !writer.state.is_complete(height) {
+            if height > chain.available || !writer.state.are_complete(expected..=height) {
                 return Err(Conflict::NotAvailable { height, available: chain.available }.into());
             }
             writer.state.chain.imported = height;

@@ -1,6 +1,8 @@
 //! The state of the chain: what `meta` and `ranges` hold, in memory as of the last commit. Owns the invariant
 //! `pruned <= imported <= available <= decided`.
 
+use std::ops::RangeInclusive;
+
 use lapis_protocol_spec::{Bytes32, ChainLink, Genesis, Height, HeightRanges};
 use redb::ReadableTable;
 
@@ -286,9 +288,12 @@ impl State {
         self.archived.missing(first..chain.available.saturating_add(1))
     }
 
-    /// Whether everything that is wanted of `height` is held.
-    pub(crate) fn is_complete(&self, height: Height) -> bool {
-        self.chain.is_decided(height) && !self.payload_gaps.contains(height) && !self.blob_gaps.contains(height)
+    /// Whether everything that is wanted of all `heights` is held.
+    pub(crate) fn are_complete(&self, heights: RangeInclusive<Height>) -> bool {
+        let (first, last) = heights.into_inner();
+        let misses = |gaps: &HeightRanges| gaps.iter().any(|gap| gap.start <= last && first < gap.end);
+        let are_decided = self.chain.is_decided(first) && self.chain.is_decided(last);
+        are_decided && !misses(&self.payload_gaps) && !misses(&self.blob_gaps)
     }
 
     /// Moves the `available` watermark up to the next gap. Gaps below it, where damage was found, do not hold it back.

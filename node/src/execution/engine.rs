@@ -63,6 +63,12 @@ impl ImportBlock {
         &self.execution_requests
     }
 
+    /// Whether [`ImportBlock::checked`] has succeeded, so that it costs nothing any more.
+    #[must_use]
+    pub fn is_checked(&self) -> bool {
+        self.checked.get().is_some()
+    }
+
     /// The payload, proven to be the block that the decided value names, together with its requests.
     ///
     /// The first call costs what [`check_payload`] costs and is work for a blocking thread; later ones cost nothing.

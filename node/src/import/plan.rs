@@ -4,7 +4,7 @@
 //! the importer's. The order of things, for an engine that lacks nothing:
 //!
 //! ```text
-//! stand -> (search) -> offer, offer, ... -> forkchoice -> save, save, ... -> wait
+//! stand -> (search) -> offer, offer, ... -> forkchoice -> save -> wait
 //! ```
 //!
 //! An engine that answers that it lacks the parent is told of the block by a forkchoice update first, so that it has
@@ -170,8 +170,8 @@ impl Plan {
 
     /// The watermark follows the head.
     fn unsaved(&self, marks: &Marks) -> Option<Step> {
-        let head = self.head.filter(|head| marks.imported < (*head).min(marks.available));
-        head.map(|_| Step::Save(marks.imported.saturating_add(1)))
+        let head = self.head?.min(marks.available);
+        (marks.imported < head).then_some(Step::Save(head))
     }
 
     /// How many heights were taken of which none above is the head.

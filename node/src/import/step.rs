@@ -41,7 +41,7 @@ pub(super) enum Step {
     Offer(Height),
     /// Make the block of this height the head.
     Forkchoice(Height),
-    /// Move the watermark to this height.
+    /// Move the watermark up to this height.
     Save(Height),
     /// Nothing, until this time or until a watermark moves, whichever is first.
     Wait(Option<Instant>),

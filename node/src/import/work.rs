@@ -3,7 +3,6 @@
 use std::{
     collections::VecDeque,
     future::Future,
-    num::NonZeroU64,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -60,8 +59,7 @@ impl Work {
         let Importer { settings, chain, store, engine, feed, metrics, repairs, state } = importer;
         let habits = engine.habits();
         let plan = Plan::new(PlanSettings {
-            // An engine in this process is in step with the watermark, which moves for each height.
-            batch: if habits.is_separate { settings.batch } else { NonZeroU64::MIN },
+            batch: settings.batch,
             check_interval: habits.is_separate.then_some(settings.check_interval),
             longest_retry: settings.longest_retry,
         });

@@ -37,7 +37,19 @@ fn available_stops_below_the_lowest_gap_of_either_kind() {
     state.blob_gaps.remove_one(4);
     state.advance();
     assert_eq!(state.chain.available, 5);
-    assert!(!state.is_complete(6) && state.is_complete(5) && !state.is_complete(11) && !state.is_complete(0));
+}
+
+#[test]
+fn heights_are_complete_if_none_of_them_is_in_a_gap() {
+    let mut state = state(10);
+    state.payload_gaps.insert(6..8);
+    state.blob_gaps.insert_one(3);
+    for first in 0..13 {
+        for last in first..13 {
+            let expected = (first..=last).all(|height| matches!(height, 1 | 2 | 4 | 5 | 8..=10));
+            assert_eq!(state.are_complete(first..=last), expected, "{first}..={last}");
+        }
+    }
 }
 
 #[test]

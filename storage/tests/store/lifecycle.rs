@@ -13,7 +13,7 @@ use crate::{
 };
 
 #[test]
-fn imports_go_height_by_height_and_only_over_whole_heights() {
+fn imports_go_up_and_only_over_whole_heights() {
     let mut bench = Bench::new();
     bench.whole(&[1]);
     bench.decided(&[2]);
@@ -21,15 +21,28 @@ fn imports_go_height_by_height_and_only_over_whole_heights() {
         Err(StoreError::Conflict(conflict)) => conflict,
         other => panic!("{other:?}"),
     };
-    assert_eq!(conflict(2), Conflict::NotNextImport { height: 2, expected: 1 });
+    assert_eq!(conflict(2), Conflict::NotAvailable { height: 2, available: 1 });
     assert_eq!(conflict(0), Conflict::NotNextImport { height: 0, expected: 1 });
     assert_eq!(bench.store.mark_imported(1, Some(b"first")).unwrap().imported, 1);
     assert_eq!(conflict(2), Conflict::NotAvailable { height: 2, available: 1 });
+    assert_eq!(conflict(1), Conflict::NotNextImport { height: 1, expected: 2 });
     assert_eq!(bench.store.engine_head().unwrap().as_deref(), Some(&b"first"[..]));
     bench.store.flush().unwrap();
     let bench = bench.reopen_after(|_| ());
     assert_eq!(bench.store.watermarks().imported, 1);
     assert_eq!(bench.store.engine_head().unwrap().as_deref(), Some(&b"first"[..]));
+}
+
+#[test]
+fn several_heights_are_imported_at_once() {
+    let mut bench = Bench::new();
+    for seed in 1..=5 {
+        bench.whole(&[seed]);
+    }
+    assert_eq!(bench.store.mark_imported(4, Some(b"fourth")).unwrap().imported, 4);
+    assert_eq!(bench.store.engine_head().unwrap().as_deref(), Some(&b"fourth"[..]));
+    assert_eq!(bench.store.mark_imported(5, None).unwrap().imported, 5);
+    assert_in_order(&bench.store);
 }
 
 #[test]

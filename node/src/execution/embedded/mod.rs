@@ -187,20 +187,29 @@ impl ExecutionEngine for Embedded {
         ready(PayloadStatus::Valid { head: Some(self.head) }).boxed()
     }
 
-    /// Needs a Tokio runtime: hashing a payload of up to 32 MiB is work for its blocking threads.
+    /// Needs a Tokio runtime for a block that nobody has checked yet: hashing a payload of up to 32 MiB is work for its
+    /// blocking threads.
     fn new_payload<'a>(&'a mut self, block: &'a ImportBlock) -> BoxFuture<'a, PayloadStatus> {
         async move {
-            let (head, block) = (self.head, block.clone());
-            match tokio::task::spawn_blocking(move || next_head(&head, &block)).await {
-                Ok(Ok(head)) => {
+            let head = self.head;
+            let decided = if block.is_checked() {
+                next_head(&head, block)
+            } else {
+                let block = block.clone();
+                match tokio::task::spawn_blocking(move || next_head(&head, &block)).await {
+                    Ok(decided) => decided,
+                    Err(error) => match error.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        Err(_cancelled) => return PayloadStatus::Unavailable(Unavailability::Stopping),
+                    },
+                }
+            };
+            match decided {
+                Ok(head) => {
                     self.head = head;
                     PayloadStatus::Valid { head: Some(head) }
                 }
-                Ok(Err(fault)) => fault.into(),
-                Err(error) => match error.try_into_panic() {
-                    Ok(panic) => std::panic::resume_unwind(panic),
-                    Err(_cancelled) => PayloadStatus::Unavailable(Unavailability::Stopping),
-                },
+                Err(fault) => fault.into(),
             }
         }
         .boxed()

@@ -23,13 +23,12 @@ fn a_block_is_offered_then_made_the_head_then_saved() {
 fn a_client_that_is_ahead_is_not_taken_back() {
     let mut world = World::new(Client::at(9), 4, 7);
     world.settle();
-    let saved = [Step::Save(5), Step::Save(6), Step::Save(7)];
-    assert_eq!(world.log, [&[Step::Stand, Step::Forkchoice(9)], &saved[..]].concat());
+    assert_eq!(world.log, [Step::Stand, Step::Forkchoice(9), Step::Save(7)]);
     // What it has is saved when this node has it too, and what comes after it is offered.
     world.marks.available = 10;
     world.log.clear();
     world.settle();
-    let expected = [Step::Save(8), Step::Save(9), Step::Offer(10), Step::Forkchoice(10), Step::Save(10)];
+    let expected = [Step::Save(9), Step::Offer(10), Step::Forkchoice(10), Step::Save(10)];
     assert_eq!(world.log, expected);
 }
 
@@ -58,7 +57,8 @@ fn a_wiped_client_is_fed_from_the_first_height_on_and_nothing_is_imported_twice(
     world.settle();
     assert_eq!((world.client.has, world.client.head), (103, 103));
     assert_eq!(world.count(|step| matches!(step, Step::Offer(_))), 103);
-    assert_eq!(world.count(|step| matches!(step, Step::Save(_))), 3);
+    assert_eq!(world.log.iter().rfind(|step| matches!(step, Step::Save(_))), Some(&Step::Save(103)));
+    assert_eq!(world.count(|step| matches!(step, Step::Save(_))), 1);
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn an_invalid_block_halts_for_good_and_those_before_it_are_kept() {
     assert_eq!(before.map(|_| world.step()), before);
     assert_eq!(world.plan.next(world.now, &world.marks), Step::Offer(3));
     world.plan.offered(3, Answer::Invalid, world.now, &mut world.rng);
-    let after = [Step::Forkchoice(2), Step::Save(1), Step::Save(2), Step::Halt, Step::Halt];
+    let after = [Step::Forkchoice(2), Step::Save(2), Step::Halt, Step::Halt];
     assert_eq!(after.map(|_| world.step()), after);
     assert_eq!((world.client.head, world.marks.imported), (2, 2));
 }

@@ -1,13 +1,15 @@
-//! Committing decided values: certificate by certificate, in order, the good prefix of a batch in one transaction.
+//! Committing decided values in order, the good prefix of a batch in one transaction. The certificates that one validator
+//! set signed in a row are verified together; a set is looked for, or kept, only once the value that names it holds.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     ops::Range,
 };
 
-use lapis_protocol_spec::{Bytes32, CertificateFault, ChainLink, DecidedValue, Height, ValidatorSet, Verified};
+use lapis_protocol_spec::{Bytes32, CertificateFault, ChainLink, DecidedValue, Height, ValidatorSet};
 use lapis_storage::{Decided, Store, StoreError};
 use libp2p::PeerId;
+use rand_core::OsRng;
 
 use crate::{chain::Chain, decide::store_decided, sync::scheduler::SourceId};
 
@@ -90,22 +92,20 @@ pub(super) fn commit(store: &Store, chain: &Chain, fetched: FetchedValues) -> Re
     // What was decided by other means meanwhile is not news.
     let decided = tip.height;
     let mut rest = values.into_iter().skip_while(|value| value.value.height <= decided).collect::<VecDeque<_>>();
-    while let Some(next) = rest.front() {
-        let root = tip.next_validators_root;
-        let Some(set) = signers.find(&root)? else {
+    let max_blobs = chain.genesis().max_blobs_per_block;
+    while !rest.is_empty() {
+        let Some(set) = signers.find(&tip.next_validators_root)? else {
             obstacle = Some(Obstacle::UnknownSet);
             break;
         };
-        match verify(next.clone(), chain, &tip, set) {
-            Ok(value) => {
-                tip = ChainLink::after(&value.value, *value.value_id());
-                verified.push(value);
-                rest.pop_front();
-            }
-            Err(fault) => {
-                obstacle = Some(fault);
-                break;
-            }
+        let run = DecidedValue::verify_run(&mut rest, chain.id(), max_blobs, &tip, set, &mut OsRng);
+        if let Some(last) = run.verified.last() {
+            tip = ChainLink::after(&last.value, *last.value_id());
+        }
+        verified.extend(run.verified);
+        if let (Some(fault), Some(faulty)) = (run.fault, rest.front()) {
+            obstacle = Some(Obstacle::Fault { height: faulty.value.height, fault });
+            break;
         }
     }
     let decided = store_decided(store, &verified)?;
@@ -146,17 +146,6 @@ impl Signers<'_> {
         self.store.insert_validator_set(set)?;
         Ok(Some(set.clone()))
     }
-}
-
-fn verify(
-    decided: DecidedValue,
-    chain: &Chain,
-    tip: &ChainLink,
-    signers: &ValidatorSet,
-) -> Result<Verified<DecidedValue>, Obstacle> {
-    let height = decided.value.height;
-    let max_blobs = chain.genesis().max_blobs_per_block;
-    decided.verify(chain.id(), max_blobs, tip, signers).map_err(|fault| Obstacle::Fault { height, fault })
 }
 
 /// What an announcement is worth.

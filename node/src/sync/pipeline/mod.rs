@@ -8,9 +8,13 @@ mod inside;
 mod verify;
 mod write;
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::sync_channel,
+    },
 };
 
 use lapis_protocol_spec::{BlobSidecar, Kzg, Matched, PayloadEnvelope, PayloadFault, Verified};
@@ -24,8 +28,12 @@ use self::inside::Inside;
 use super::scheduler::{Item, SourceId};
 use crate::metrics::PipelineMetrics;
 
-/// Items that wait between two stages. More would only delay back-pressure: bytes are bounded elsewhere.
+/// Items, or batches of them, that wait between two stages. More would only delay back-pressure: bytes, and with them the
+/// items of all batches, are bounded elsewhere.
 const QUEUE_ITEMS: usize = 1024;
+
+const VERIFY_THREAD: &str = "lapis-verify";
+const WRITE_THREAD: &str = "lapis-write";
 
 /// How the pipeline is run.
 #[derive(Clone, Copy, Debug)]
@@ -165,36 +173,36 @@ pub(super) struct Pipeline {
 /// Why a stage ended too soon. Our own fault.
 #[derive(Debug, thiserror::Error)]
 pub enum StageFailure {
-    /// The system has no thread for a worker.
-    #[error("no thread for a verification worker: {0}")]
-    NoThread(#[source] std::io::Error),
-    /// A worker panicked.
-    #[error("a verification worker panicked")]
-    Worker,
-    /// The writer panicked.
-    #[error("the writer panicked: {0}")]
-    Writer(#[from] JoinError),
+    /// The system has no thread for a stage.
+    #[error("no thread for a stage of the pipeline: {0}")]
+    NoThread(#[source] io::Error),
+    /// A worker or the writer panicked.
+    #[error("the thread {0} of the pipeline panicked")]
+    Panicked(&'static str),
+    /// Waiting for a stage failed.
+    #[error("a stage of the pipeline was not waited for: {0}")]
+    Wait(#[from] JoinError),
     /// A stage ended although the others still need it.
     #[error("a stage of the pipeline has stopped")]
     Stopped,
 }
 
-/// Workers and writer, as tasks.
+/// Workers and writer, as tasks that wait for their threads.
 #[derive(Debug)]
 pub(super) struct Stages(JoinSet<Result<(), StageFailure>>);
 
 impl Stages {
-    /// A worker has a thread of its own: the runtime's blocking threads are for short calls and bounded in number.
-    fn start_worker(&mut self, worker: verify::Worker) {
+    /// Runs a stage on a thread of its own: the runtime's blocking threads are for short calls and bounded in number.
+    fn start(&mut self, name: &'static str, stage: impl FnOnce() + Send + 'static) {
         let (done, ended) = oneshot::channel();
         let run = move || {
-            worker.run();
+            stage();
             let _ = done.send(());
         };
-        let started = std::thread::Builder::new().name("lapis-verify".to_owned()).spawn(run);
+        let started = std::thread::Builder::new().name(name.to_owned()).spawn(run);
         self.0.spawn(async move {
             started.map_err(StageFailure::NoThread)?;
-            ended.await.map_err(|_| StageFailure::Worker)
+            ended.await.map_err(|_| StageFailure::Panicked(name))
         });
     }
 
@@ -211,7 +219,7 @@ impl Pipeline {
     /// Starts workers and writer. They end when all [`Entrance`]s are dropped.
     pub(super) fn start(config: PipelineConfig, kzg: Arc<Kzg>, store: Store, metrics: Arc<PipelineMetrics>) -> Self {
         let (queue, received) = mpsc::channel(QUEUE_ITEMS);
-        let (proven, to_write) = mpsc::channel(QUEUE_ITEMS);
+        let (proven, to_write) = sync_channel(QUEUE_ITEMS);
         let (events_in, events) = mpsc::channel(QUEUE_ITEMS);
         let (pending, inside) = (InVerification::default(), Inside::default());
         let mut stages = Stages(JoinSet::new());
@@ -224,7 +232,7 @@ impl Pipeline {
             metrics: Arc::clone(&metrics),
         };
         for worker in workers.split(proven, events_in.clone()) {
-            stages.start_worker(worker);
+            stages.start(VERIFY_THREAD, || worker.run());
         }
         let writer = write::Writer {
             config,
@@ -234,10 +242,7 @@ impl Pipeline {
             events: events_in,
             metrics,
         };
-        stages.0.spawn(async {
-            writer.run(to_write).await;
-            Ok(())
-        });
+        stages.start(WRITE_THREAD, || writer.run(to_write));
         Self { entrance: Entrance { queue, pending, inside }, events, stages }
     }
 

@@ -1,7 +1,7 @@
 //! Verification workers: threads that take from one queue, in batches.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, mpsc::SyncSender},
     time::Instant,
 };
 
@@ -31,7 +31,7 @@ pub(super) struct Workers {
 /// One worker thread.
 pub(super) struct Worker {
     shared: Arc<Workers>,
-    proven: mpsc::Sender<Proven>,
+    proven: SyncSender<Vec<Proven>>,
     events: mpsc::Sender<PipelineEvent>,
 }
 
@@ -39,7 +39,7 @@ impl Workers {
     /// One worker per thread.
     pub(super) fn split(
         self,
-        proven: mpsc::Sender<Proven>,
+        proven: SyncSender<Vec<Proven>>,
         events: mpsc::Sender<PipelineEvent>,
     ) -> impl Iterator<Item = Worker> {
         let threads = self.config.threads.max(1);
@@ -72,33 +72,45 @@ impl Worker {
     pub(super) fn run(self) {
         while let Some(batch) = self.shared.next_batch() {
             let count = batch.len();
-            let handed_on = self.verify(batch);
+            let proven = self.verify(batch);
+            // First, so that the writer does not wait for what it is about to get.
             self.shared.pending.leave(count);
-            if handed_on.is_none() {
+            if proven.and_then(|proven| self.hand_on(proven)).is_none() {
                 return;
             }
         }
     }
 
-    fn verify(&self, batch: Vec<Received>) -> Option<()> {
+    /// What of a batch is true. `None` if nobody wants the results.
+    fn verify(&self, batch: Vec<Received>) -> Option<Vec<Proven>> {
+        let mut proven = Vec::with_capacity(batch.len());
         let mut blobs: Vec<(Sender, Matched<BlobSidecar>)> = Vec::with_capacity(batch.len());
         for Received { source, item, data } in batch {
             match data {
                 ReceivedData::Blob(sidecar) => blobs.push(((source, item), sidecar)),
-                ReceivedData::Payload(envelope) => self.verify_payload((source, item), envelope)?,
+                ReceivedData::Payload(envelope) => self.verify_payload((source, item), envelope, &mut proven)?,
             }
         }
-        if blobs.is_empty() { Some(()) } else { self.verify_blobs(blobs) }
-    }
-
-    fn verify_payload(&self, (source, item): Sender, envelope: Matched<PayloadEnvelope>) -> Option<()> {
-        match envelope.verify() {
-            Ok(verified) => self.hand_on((source, item), ProvenData::Payload(verified)),
-            Err(fault) => self.blame(source, item, fault.into()),
+        if !blobs.is_empty() {
+            self.verify_blobs(blobs, &mut proven)?;
         }
+        Some(proven)
     }
 
-    fn verify_blobs(&self, blobs: Vec<(Sender, Matched<BlobSidecar>)>) -> Option<()> {
+    fn verify_payload(
+        &self,
+        (source, item): Sender,
+        envelope: Matched<PayloadEnvelope>,
+        proven: &mut Vec<Proven>,
+    ) -> Option<()> {
+        match envelope.verify() {
+            Ok(verified) => proven.push(Proven { source, item, data: ProvenData::Payload(verified) }),
+            Err(fault) => self.blame(source, item, fault.into())?,
+        }
+        Some(())
+    }
+
+    fn verify_blobs(&self, blobs: Vec<(Sender, Matched<BlobSidecar>)>, proven: &mut Vec<Proven>) -> Option<()> {
         let started = Instant::now();
         let outcome = self.shared.kzg.verify_batch(blobs);
         self.shared.metrics.verified_batch(outcome.verified.len(), outcome.faulty.len(), started.elapsed());
@@ -110,14 +122,13 @@ impl Worker {
             self.shared.inside.leave(&items);
             self.events.blocking_send(PipelineEvent::NotChecked { items }).ok()?;
         }
-        for (sender, verified) in outcome.verified {
-            self.hand_on(sender, ProvenData::Blob(verified))?;
-        }
+        let verified = outcome.verified.into_iter();
+        proven.extend(verified.map(|((source, item), data)| Proven { source, item, data: ProvenData::Blob(data) }));
         Some(())
     }
 
-    fn hand_on(&self, (source, item): Sender, data: ProvenData) -> Option<()> {
-        self.proven.blocking_send(Proven { source, item, data }).ok()
+    fn hand_on(&self, proven: Vec<Proven>) -> Option<()> {
+        if proven.is_empty() { Some(()) } else { self.proven.send(proven).ok() }
     }
 
     fn blame(&self, source: SourceId, item: Item, fault: ItemFault) -> Option<()> {

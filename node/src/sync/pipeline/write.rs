@@ -2,14 +2,21 @@
 //!
 //! A durable commit costs a sync of the disk whatever it holds, so while verification goes on the writer lets items
 //! gather; when nothing more is on its way it commits at once, which keeps the delay at the head short.
+//!
+//! It has one thread for all transactions: the pages of the database that a transaction fills, and that stay in its cache,
+//! come from that thread's part of the heap, and not from one part for each thread that happened to run one.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        mpsc::{Receiver, TryRecvError},
+    },
+    time::{Duration, Instant},
+};
 
 use lapis_storage::{Batch, Store};
-use tokio::{
-    sync::mpsc,
-    time::{Instant, timeout_at},
-};
+use tokio::sync::mpsc;
 
 use super::{InVerification, Inside, PipelineConfig, PipelineEvent, Proven, ProvenData};
 use crate::{
@@ -57,49 +64,60 @@ impl Gathered {
 }
 
 impl Writer {
-    /// Works until the queue is closed and empty.
-    pub(super) async fn run(self, mut queue: mpsc::Receiver<Proven>) {
-        while let Some(first) = queue.recv().await {
-            let gathered = self.gather(first, &mut queue).await;
-            let Some(event) = self.commit(gathered).await else { return };
-            if self.events.send(event).await.is_err() {
+    /// Works until the queue is closed and empty, or nobody wants the news.
+    pub(super) fn run(self, queue: Receiver<Vec<Proven>>) {
+        // What was too much for the last transaction: at most the rest of one batch.
+        let mut ready = VecDeque::new();
+        loop {
+            if ready.is_empty() {
+                let Ok(batch) = queue.recv() else { return };
+                ready.extend(batch);
+            }
+            let gathered = self.gather(&mut ready, &queue);
+            if self.events.blocking_send(self.commit(gathered)).is_err() {
                 return;
             }
         }
     }
 
-    async fn gather(&self, first: Proven, queue: &mut mpsc::Receiver<Proven>) -> Gathered {
+    fn gather(&self, ready: &mut VecDeque<Proven>, queue: &Receiver<Vec<Proven>>) -> Gathered {
         let mut gathered = Gathered::default();
-        gathered.push(first);
         let deadline = Instant::now() + LINGER;
-        while gathered.bytes < self.config.max_transaction_bytes && !(queue.is_empty() && self.pending.is_empty()) {
-            match timeout_at(deadline, queue.recv()).await {
-                Ok(Some(proven)) => gathered.push(proven),
-                Ok(None) | Err(_) => break,
+        loop {
+            while let Some(proven) = ready.pop_front() {
+                gathered.push(proven);
+                if gathered.bytes >= self.config.max_transaction_bytes {
+                    return gathered;
+                }
+            }
+            match self.more(queue, deadline) {
+                Some(batch) => ready.extend(batch),
+                None => return gathered,
             }
         }
-        gathered
     }
 
-    /// `None` if the runtime is shutting down.
-    async fn commit(&self, gathered: Gathered) -> Option<PipelineEvent> {
-        let Gathered { batch, items, bytes, archived } = gathered;
-        let store = self.store.clone();
+    /// What else is proven until `deadline`; does not wait if nothing is on its way.
+    fn more(&self, queue: &Receiver<Vec<Proven>>, deadline: Instant) -> Option<Vec<Proven>> {
+        match queue.try_recv() {
+            Ok(batch) => Some(batch),
+            Err(TryRecvError::Empty) if !self.pending.is_empty() => {
+                queue.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
+            }
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
+        }
+    }
+
+    fn commit(&self, Gathered { batch, items, bytes, archived }: Gathered) -> PipelineEvent {
         let started = Instant::now();
-        let result = match tokio::task::spawn_blocking(move || store.insert(batch)).await {
-            Ok(result) => result,
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_cancelled) => return None,
-            },
-        };
+        let result = self.store.insert(batch);
         self.inside.leave(&items);
-        Some(match result {
+        match result {
             Ok(_) => {
                 self.metrics.committed(items.len(), archived, bytes, started.elapsed());
                 PipelineEvent::Stored { items }
             }
             Err(error) => PipelineEvent::NotStored { items, error },
-        })
+        }
     }
 }
