@@ -87,8 +87,7 @@ pub struct Pruned {
 
 impl Store {
     /// Moves the `imported` watermark up to `height`, over one height or several, together with whatever the engine wants
-    /// kept. Eventual: after a power
-    /// loss the watermark and the head may be an earlier pair, never a mixed one.
+    /// kept. Eventual: after a power loss the watermark and the head may be an earlier pair, never a mixed one.
     ///
     /// # Errors
     /// [`Conflict::NotNextImport`] if it is below the next height; [`Conflict::NotAvailable`] unless all heights up to it are
