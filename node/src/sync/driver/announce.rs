@@ -86,6 +86,12 @@ impl<M> Kept<M> {
         checking.saturating_sub(self.judging) < MAX_JUDGEMENTS
     }
 
+    /// Whether it is not known yet that `height` is decided. Otherwise whoever announces it says nothing but that the
+    /// height is there, and its data may still be wanted: also long after the value came by another way.
+    fn is_news(&self, height: Height, decided: Height) -> bool {
+        height > decided && !self.certified.contains(&height)
+    }
+
     /// A certificate of `height` holds. Whether it is the first one: anybody can write the same signatures down in another
     /// order, and each would be another message that the whole network checks and passes on.
     fn is_first(&mut self, height: Height, decided: Height) -> bool {
@@ -126,12 +132,11 @@ impl<M> Kept<M> {
 impl SyncEngine {
     pub(super) async fn on_announcement(&mut self, id: AnnouncementId, peer: PeerId, decided: Box<DecidedValue>) {
         let height = decided.value.height;
-        let is_certified = self.kept.certified.contains(&height);
-        if is_certified {
+        let is_news = self.kept.is_news(height, self.parts.feed.current().decided);
+        if !is_news {
             self.inform(Input::PeerHinted { peer, height });
         }
-        let is_decided = height <= self.parts.feed.current().decided;
-        if is_decided || is_certified || !self.kept.has_room(self.judgements.len()) {
+        if !is_news || !self.kept.has_room(self.judgements.len()) {
             self.judged_as(id, Acceptance::Ignore).await;
             return;
         }
@@ -260,6 +265,13 @@ mod tests {
         assert_eq!(kept.place(early.clone(), turn, 6), Place::JudgedAgain(early.clone()));
         assert!(kept.is_being_judged());
         assert_eq!(kept.place(early, kept.turn, 6), Place::Waits { dropped: None });
+    }
+
+    #[test]
+    fn what_is_decided_is_no_news_however_its_value_came() {
+        let mut kept: Kept<usize> = Kept::default();
+        assert!(!kept.is_news(4, 5) && !kept.is_news(5, 5) && kept.is_news(6, 5));
+        assert!(kept.is_first(6, 5) && !kept.is_news(6, 5));
     }
 
     #[test]

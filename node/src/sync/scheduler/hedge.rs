@@ -2,7 +2,8 @@
 //!
 //! Late is who is silent for longer than what it has shown itself allows, and who sends, but holds up the order for
 //! longer than is usual among the others for all that is wanted of it: the last of a slow peer must not be waited for
-//! while all others have nothing to do.
+//! while all others have nothing to do. What is usual may be slow as well, so neither is waited for longer than those
+//! who would be asked instead may be expected to take.
 //!
 //! Only the lowest incomplete height is worth that, and only within a budget of bytes: a credit that is paid when a
 //! second request is made, and refunded as far as nothing came twice. What the slower one has begun to send when it is
@@ -11,7 +12,7 @@
 
 use std::time::Instant;
 
-use lapis_protocol_spec::Height;
+use lapis_protocol_spec::{Height, Method};
 use rand::Rng;
 
 use super::{
@@ -100,6 +101,12 @@ struct Obstacle {
     whole: u64,
 }
 
+/// What somebody else is wanted for.
+fn wanted_again(kind: Kind, height: Height, method: Method) -> Wanted {
+    let (bytes, except) = (0, None);
+    Wanted { kind, height, method, bytes, except, exploration_room: NOT_NOW, is_memory_scarce: false }
+}
+
 impl Scheduler {
     /// Asks somebody else for what holds up the order, if it is late.
     pub(super) fn poll_hedges(&mut self, now: Instant, rng: &mut impl Rng, actions: &mut Vec<Action>) {
@@ -114,15 +121,18 @@ impl Scheduler {
 
     fn hedge_data(&mut self, id: RequestId, items: &[Item], now: Instant, rng: &mut impl Rng) -> Option<Action> {
         let obstacle = self.obstacle(id, items, now)?;
-        let late = self.late(obstacle, now)?;
+        let first = items.first()?;
+        let (kind, method) = if first.is_payload() {
+            (Kind::Payloads, Method::PayloadsByRange)
+        } else {
+            (Kind::Blobs, Method::BlobsByRoot)
+        };
+        let wanted = wanted_again(kind, first.height(), method);
+        let late = self.late(obstacle, &wanted, now)?;
         let except = Some(late);
         let room = self.config.hedge_room().saturating_sub(self.data.hedged()).min(self.credit.bytes);
         let proposal = self.data.propose_again(items, room.min(self.config.max_request_bytes))?;
-        let (item, method) = (*proposal.items.first()?, proposal.fetch.method());
-        let kind = if item.is_payload() { Kind::Payloads } else { Kind::Blobs };
-        let bytes = proposal.bytes.min(LEAST_REQUEST_BYTES);
-        let height = item.height();
-        let wanted = Wanted { kind, height, method, bytes, except, exploration_room: NOT_NOW, is_memory_scarce: false };
+        let wanted = Wanted { bytes: proposal.bytes.min(LEAST_REQUEST_BYTES), except, ..wanted };
         let source = self.book.choose(&wanted, now, rng)?;
         let Proposal { fetch, items, bytes } = proposal;
         let action = self.open(source, fetch, items.clone(), bytes, now);
@@ -146,11 +156,12 @@ impl Scheduler {
         let bytes = self.values.expected_bytes(heights.end.saturating_sub(heights.start));
         let largest = self.values.expected_bytes(1);
         let since = self.values_standstill.since(heights.start, now);
-        let late = self.late(Obstacle { id, since, largest, whole: bytes }, now)?;
+        let wanted = values::wanted(heights.start, None, NOT_NOW);
+        let late = self.late(Obstacle { id, since, largest, whole: bytes }, &wanted, now)?;
         if bytes > self.credit.bytes {
             return None;
         }
-        let wanted = values::wanted(heights.start, Some(late), NOT_NOW);
+        let wanted = Wanted { except: Some(late), ..wanted };
         let source = self.book.choose(&wanted, now, rng)?;
         let claimed = self.book.source(source)?.claims.last_value(heights.start);
         if source.is_peer() && claimed.saturating_add(1) < heights.end {
@@ -164,7 +175,7 @@ impl Scheduler {
 
     /// Whoever is late with `obstacle`. A second request that is late itself is given up instead, so that a third may be
     /// made.
-    fn late(&mut self, obstacle: Obstacle, now: Instant) -> Option<SourceId> {
+    fn late(&mut self, obstacle: Obstacle, wanted: &Wanted, now: Instant) -> Option<SourceId> {
         let Obstacle { id, since, largest, whole } = obstacle;
         let flight = self.flights.get(&id)?;
         // The pool has a time limit of its own.
@@ -173,9 +184,12 @@ impl Scheduler {
         }
         let (source, is_second) = (flight.source, flight.hedge.is_some());
         let silent = now.saturating_duration_since(flight.last_progress);
-        let is_silent = silent >= LEAST_WAIT && silent >= self.book.patience(source, largest);
+        let others = |bytes| self.book.longest(&Wanted { bytes, except: Some(source), ..*wanted }, now);
+        let is_silent = || silent >= self.book.patience(source, largest).min(others(largest));
+        let is_silent = silent >= LEAST_WAIT && is_silent();
         let held_up = now.saturating_duration_since(since.max(flight.started));
-        let is_slow = || !is_second && held_up >= LEAST_WAIT && held_up >= self.book.patience_without(source, whole);
+        let is_slow = || held_up >= self.book.patience_without(source, whole).min(others(whole));
+        let is_slow = || !is_second && held_up >= LEAST_WAIT && is_slow();
         if !is_silent && !is_slow() {
             return None;
         }

@@ -179,9 +179,13 @@ impl Source {
         window.saturating_sub(self.in_flight_bytes)
     }
 
-    /// Bytes that it may be asked for at once, where `least` are worth a request.
+    /// Bytes that it may be asked for at once, where `least` are worth a request: no more than it sends before its answer
+    /// becomes a long one. What somebody slow holds of the heights to come, nobody else is asked for.
     pub(super) fn trusted_with(&self, least: u64) -> u64 {
-        if self.pace.is_measured() { self.room().max(least) } else { self.room() }
+        match self.pace.bytes_in(LONG_ANSWER) {
+            Some(most) => self.room().min(most).max(least),
+            None => self.room(),
+        }
     }
 
     /// Bytes that one request to it asks for at most, where `usual` are asked for of somebody near and `most` of anybody.

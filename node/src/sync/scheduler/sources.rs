@@ -8,6 +8,8 @@
 //! peer that is merely busy is waited for. So an archive never takes from peers what they can deliver, and peers that
 //! claim what they do not have keep nothing from an archive for longer than one exchange.
 
+mod wanted;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
@@ -17,6 +19,7 @@ use lapis_protocol_spec::{Height, HeightRanges, Method, Status};
 use libp2p::PeerId;
 use rand::Rng;
 
+pub(super) use self::wanted::Wanted;
 use super::{
     action::{Outcome, SourceId},
     claims::{Claims, Kind},
@@ -212,16 +215,14 @@ impl SourceBook {
                 candidates = self.among(wanted, now, |_, source| source.claims.may_have_parts(kind, height));
             }
         }
-        // Where nothing is to be found out, what was measured long ago has to do: at the head hours of small heights
-        // may pass without a measurement.
-        let is_enough = |source: &Source| wanted.exploration_room == 0 && source.pace().is_measured();
-        let is_known = |source: &Source| source.is_known(now) || is_enough(source);
-        let (known, unknown): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|(_, source)| is_known(source));
-        let unknown = if self.may_explore(wanted, now) { unknown } else { Vec::new() };
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|(_, source)| wanted.is_content_with(source, now));
+        let may_explore = self.may_explore(wanted, now);
+        let unknown = if may_explore { unknown } else { Vec::new() };
         if !known.is_empty() && !unknown.is_empty() && rng.random_ratio(1, EXPLORE_ONE_IN) {
             return unknown.get(rng.random_range(0..unknown.len())).map(|(id, _)| *id);
         }
-        let bound = self.longest(wanted, now);
+        let bound = self.longest_among(wanted, may_explore, now);
         let is_swift = |source: &Source| !source.pace().is_measured() || source.expected(wanted.bytes) <= bound;
         let mut pool: Vec<_> = known.into_iter().filter(|(_, source)| is_swift(source)).collect();
         if pool.is_empty() {
@@ -246,11 +247,18 @@ impl SourceBook {
         !self.peers().any(|peer| peer.is_able(kind, height, now) && peer.knows(method))
     }
 
-    /// How long whoever is drawn may be expected to take, in seconds. Speed varies over orders of magnitude, and of two
-    /// draws both may be slow: rather than to ask somebody who would take much longer than the best of those who are
-    /// able, it is waited for these to be free. Whoever is late with it is no reason to wait.
-    fn longest(&self, wanted: &Wanted, now: Instant) -> f64 {
-        let measured = self.able(wanted, now).filter(|source| source.pace().has_delivered());
+    /// How long whoever is drawn may be expected to take. Infinite where nobody can be drawn who has delivered before.
+    pub(super) fn longest(&self, wanted: &Wanted, now: Instant) -> Duration {
+        let seconds = self.longest_among(wanted, self.may_explore(wanted, now), now);
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+
+    /// The same in seconds. Speed varies over orders of magnitude, and of two draws both may be slow: rather than to ask
+    /// somebody who would take much longer than the best of those who are able, it is waited for these to be free.
+    /// Whoever is late with it is no reason to wait, nor is anybody who would not be drawn then either.
+    fn longest_among(&self, wanted: &Wanted, may_explore: bool, now: Instant) -> f64 {
+        let may_be_drawn = |source: &&Source| may_explore || wanted.is_content_with(source, now);
+        let measured = self.able(wanted, now).filter(|source| source.pace().has_delivered()).filter(may_be_drawn);
         let expected = measured.map(|source| source.expected(wanted.bytes));
         let factor = if wanted.is_memory_scarce { SLIGHTLY_LONGER } else { MUCH_LONGER };
         (expected.fold(f64::INFINITY, f64::min) * factor).max(SOON)
@@ -358,22 +366,6 @@ impl SourceBook {
     pub(super) fn forget_height(&mut self, height: Height) {
         self.sources.values_mut().for_each(|source| source.forget(height));
     }
-}
-
-/// What somebody is to be asked for.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
-    pub(super) kind: Kind,
-    pub(super) height: Height,
-    pub(super) method: Method,
-    /// Room that there must be for it.
-    pub(super) bytes: u64,
-    /// Not from this one.
-    pub(super) except: Option<SourceId>,
-    /// Bytes that may be in flight to sources of which nothing is known.
-    pub(super) exploration_room: u64,
-    /// More than half of the memory is taken by what is under way.
-    pub(super) is_memory_scarce: bool,
 }
 
 /// An item as far as capacity is concerned.

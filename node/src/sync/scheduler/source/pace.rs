@@ -75,6 +75,12 @@ impl Pace {
         self.rate.map(|rate| rate as u64)
     }
 
+    /// Bytes that arrive in such a time once they do, if a rate was measured.
+    pub(super) fn bytes_in(&self, time: Duration) -> Option<u64> {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
+        self.rate.map(|rate| (rate * time.as_secs_f64()) as u64)
+    }
+
     /// Seconds until `bytes` have arrived.
     pub(super) fn expected(&self, bytes: u64) -> f64 {
         let latency = self.latency.map_or(UNKNOWN_LATENCY, |(latency, _)| latency);

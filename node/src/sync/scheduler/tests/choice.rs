@@ -95,6 +95,17 @@ fn somebody_slower_is_asked_while_there_is_memory_to_spare() {
 }
 
 #[test]
+fn nobody_is_asked_at_once_for_more_than_comes_in_seconds() {
+    // Ten blobs in two seconds.
+    let (mut bench, _) = with_peers(&[(10, 200)]);
+    let height = bench.scheduler.data.loaded_to() + 1;
+    let gap = |height| Missing { payload: false, ..missing(height, 4) };
+    bench.scheduler.load((height..height + 8).map(gap).collect(), height + 8);
+    let asked: Vec<usize> = bench.poll().iter().map(|action| items(action).len()).collect();
+    assert!(!asked.is_empty() && asked.iter().all(|count| *count <= 10), "{asked:?}");
+}
+
+#[test]
 fn strangers_are_tried_now_and_then_and_with_little() {
     let (mut bench, peers) = with_peers(&[(10, 5)]);
     let stranger = PeerId::random();

@@ -1,5 +1,7 @@
 //! Second requests for what holds up the order.
 
+mod patience;
+
 use super::*;
 
 /// Two peers that delivered before, and one height of `blobs` blobs that the first was asked for; it is silent since.
@@ -247,89 +249,4 @@ fn values_that_hold_up_the_order_are_asked_for_twice_and_taken_once() {
     assert_eq!(bench.scheduler.cancellations(bench.now), vec![first.id]);
     assert_eq!(bench.scheduler.finished(first.id, &report(Outcome::Answered), bench.now), Ended::Other);
     assert_eq!(bench.scheduler.stats().hedges_won, 1);
-}
-
-/// A peer that holds this height and no other.
-fn only(height: Height) -> Status {
-    Status {
-        earliest_value_height: height,
-        earliest_payload_height: height,
-        earliest_blob_height: height,
-        ..status(height)
-    }
-}
-
-/// Loads a height of blobs that `peer` alone holds, and gives what it is asked for. It answers `after` that, in full or
-/// not at all; either way the blobs are there then.
-fn ask_alone(bench: &mut Bench, peer: PeerId, height: Height, after: Duration, outcome: Outcome) {
-    bench.scheduler.peer_status(peer, only(height));
-    bench.scheduler.load(vec![Missing { payload: false, ..missing(height, 8) }], height);
-    let actions = bench.poll();
-    bench.now += after;
-    for action in actions {
-        let asked = items(&action);
-        if outcome == Outcome::Answered {
-            for item in &asked {
-                bench.scheduler.received(action.id, Some(*item), SIDECAR_BYTES, bench.now);
-                bench.now += Duration::from_millis(1);
-            }
-            bench.finish(&action, outcome, &asked);
-        } else {
-            bench.finish(&action, outcome, &[]);
-        }
-    }
-    (0..8).for_each(|index| bench.scheduler.stored(Item::Blob(height, index)));
-}
-
-/// `late` is asked for a height that `others` come to hold as well, and is silent: after how long the first of these is
-/// asked.
-fn outrun_after(bench: &mut Bench, late: PeerId, others: &[PeerId]) -> Duration {
-    bench.scheduler.peer_status(late, only(100));
-    bench.scheduler.load(vec![Missing { payload: false, ..missing(100, 1) }], 100);
-    assert_eq!(bench.poll()[0].source, late.into());
-    others.iter().for_each(|peer| bench.scheduler.peer_status(*peer, only(100)));
-    let (waited, hedge) = wait(bench).unwrap();
-    assert_eq!(hedge.source, others[0].into());
-    waited
-}
-
-fn data_bench() -> Bench {
-    Bench::new(SchedulerConfig { follow: false, ..SchedulerConfig::default() }, 1000)
-}
-
-#[test]
-fn who_is_late_has_no_say_in_what_late_is() {
-    let mut bench = data_bench();
-    let (swift, slow) = (PeerId::random(), PeerId::random());
-    ask_alone(&mut bench, swift, 1, Duration::from_millis(20), Outcome::Answered);
-    ask_alone(&mut bench, slow, 2, Duration::from_secs(3), Outcome::Answered);
-    let waited = outrun_after(&mut bench, slow, &[swift]);
-    assert!(waited <= Duration::from_millis(600), "{waited:?}");
-}
-
-#[test]
-fn peers_that_do_not_have_what_they_claim_make_nobody_patient() {
-    let mut bench = data_bench();
-    let swift = PeerId::random();
-    ask_alone(&mut bench, swift, 1, Duration::from_millis(20), Outcome::Answered);
-    for (place, empty) in (0..3).map(|place| (place, PeerId::random())) {
-        ask_alone(&mut bench, empty, 30 * place + 2, Duration::from_millis(20), Outcome::Answered);
-        for height in 3..32 {
-            ask_alone(&mut bench, empty, 30 * place + height, Duration::from_millis(20), Outcome::Unavailable);
-        }
-    }
-    let waited = outrun_after(&mut bench, PeerId::random(), &[swift]);
-    assert!(waited <= Duration::from_millis(600), "{waited:?}");
-}
-
-#[test]
-fn who_was_fast_long_ago_is_asked_rather_than_nobody() {
-    let mut bench = data_bench();
-    let (swift, slow) = (PeerId::random(), PeerId::random());
-    ask_alone(&mut bench, swift, 1, Duration::from_millis(20), Outcome::Answered);
-    bench.now += Duration::from_secs(120);
-    // Known, able, and not worth asking.
-    ask_alone(&mut bench, slow, 2, Duration::from_secs(3), Outcome::Answered);
-    let waited = outrun_after(&mut bench, PeerId::random(), &[swift, slow]);
-    assert!(waited < Duration::from_secs(2), "{waited:?}");
 }

@@ -76,6 +76,7 @@ impl World<'_> {
     fn judge(&mut self, announced: Announced<usize>) {
         let Announced { peer, height, message: place } = announced;
         if height <= self.machine.decided {
+            let _ = self.inform(Input::PeerHinted { peer, height });
             return;
         }
         if !self.machine.knows_signers(self.plan, height) {

@@ -1,0 +1,144 @@
+//! How long somebody is waited for who holds up the order.
+
+use super::*;
+
+/// A peer that holds this height and no other.
+fn only(height: Height) -> Status {
+    Status {
+        earliest_value_height: height,
+        earliest_payload_height: height,
+        earliest_blob_height: height,
+        ..status(height)
+    }
+}
+
+/// Loads a height of blobs that `peer` alone holds, and gives what it is asked for. It answers `after` that, in full or
+/// not at all; either way the blobs are there then.
+fn ask_alone(bench: &mut Bench, peer: PeerId, height: Height, after: Duration, outcome: Outcome) {
+    bench.scheduler.peer_status(peer, only(height));
+    bench.scheduler.load(vec![Missing { payload: false, ..missing(height, 8) }], height);
+    let actions = bench.poll();
+    bench.now += after;
+    for action in actions {
+        let asked = items(&action);
+        if outcome == Outcome::Answered {
+            for item in &asked {
+                bench.scheduler.received(action.id, Some(*item), SIDECAR_BYTES, bench.now);
+                bench.now += Duration::from_millis(1);
+            }
+            bench.finish(&action, outcome, &asked);
+        } else {
+            bench.finish(&action, outcome, &[]);
+        }
+    }
+    (0..8).for_each(|index| bench.scheduler.stored(Item::Blob(height, index)));
+}
+
+/// `late` is asked for a height that `others` come to hold as well, and is silent: after how long the first of these is
+/// asked.
+fn outrun_after(bench: &mut Bench, late: PeerId, others: &[PeerId]) -> Duration {
+    bench.scheduler.peer_status(late, only(100));
+    bench.scheduler.load(vec![Missing { payload: false, ..missing(100, 1) }], 100);
+    assert_eq!(bench.poll()[0].source, late.into());
+    others.iter().for_each(|peer| bench.scheduler.peer_status(*peer, only(100)));
+    let (waited, hedge) = wait(bench).unwrap();
+    assert_eq!(hedge.source, others[0].into());
+    waited
+}
+
+fn data_bench() -> Bench {
+    Bench::new(SchedulerConfig { follow: false, ..SchedulerConfig::default() }, 1000)
+}
+
+#[test]
+fn who_is_late_has_no_say_in_what_late_is() {
+    let mut bench = data_bench();
+    let (swift, slow) = (PeerId::random(), PeerId::random());
+    ask_alone(&mut bench, swift, 1, Duration::from_millis(20), Outcome::Answered);
+    ask_alone(&mut bench, slow, 2, Duration::from_secs(3), Outcome::Answered);
+    let waited = outrun_after(&mut bench, slow, &[swift]);
+    assert!(waited <= Duration::from_millis(600), "{waited:?}");
+}
+
+#[test]
+fn peers_that_do_not_have_what_they_claim_make_nobody_patient() {
+    let mut bench = data_bench();
+    let swift = PeerId::random();
+    ask_alone(&mut bench, swift, 1, Duration::from_millis(20), Outcome::Answered);
+    for (place, empty) in (0..3).map(|place| (place, PeerId::random())) {
+        ask_alone(&mut bench, empty, 30 * place + 2, Duration::from_millis(20), Outcome::Answered);
+        for height in 3..32 {
+            ask_alone(&mut bench, empty, 30 * place + height, Duration::from_millis(20), Outcome::Unavailable);
+        }
+    }
+    let waited = outrun_after(&mut bench, PeerId::random(), &[swift]);
+    assert!(waited <= Duration::from_millis(600), "{waited:?}");
+}
+
+#[test]
+fn who_was_fast_long_ago_is_asked_rather_than_nobody() {
+    let mut bench = data_bench();
+    let (swift, slow) = (PeerId::random(), PeerId::random());
+    ask_alone(&mut bench, swift, 1, Duration::from_millis(20), Outcome::Answered);
+    bench.now += Duration::from_secs(120);
+    // Known, able, and not worth asking.
+    ask_alone(&mut bench, slow, 2, Duration::from_secs(3), Outcome::Answered);
+    let waited = outrun_after(&mut bench, PeerId::random(), &[swift, slow]);
+    assert!(waited < Duration::from_secs(2), "{waited:?}");
+}
+
+#[test]
+fn who_has_brought_little_is_asked_rather_than_nobody() {
+    let mut bench = data_bench();
+    let (near, slow) = (PeerId::random(), PeerId::random());
+    // Enough to know the way to it, and too little to measure a rate by.
+    bench.scheduler.peer_status(near, only(1));
+    bench.scheduler.load(vec![missing(1, 0)], 1);
+    let action = bench.poll().remove(0);
+    bench.now += Duration::from_millis(20);
+    let report =
+        Report { received: items(&action).into_iter().collect(), bytes: 1000, ..Report::empty(Outcome::Answered) };
+    bench.scheduler.finished(action.id, &report, bench.now);
+    bench.scheduler.stored(Item::Payload(1));
+    // Known, able, and not worth asking as long as there is the other.
+    ask_alone(&mut bench, slow, 2, Duration::from_secs(3), Outcome::Answered);
+    let waited = outrun_after(&mut bench, PeerId::random(), &[near, slow]);
+    assert!(waited < Duration::from_secs(2), "{waited:?}");
+}
+
+/// A bench with one swift peer, the first of those given, among many slow ones.
+fn one_swift_of_many() -> (Bench, Vec<PeerId>) {
+    let mut bench = data_bench();
+    let peers: Vec<PeerId> = (0..4).map(|_| PeerId::random()).collect();
+    for (height, peer) in (1..).zip(&peers) {
+        let after = if height == 1 { Duration::from_millis(20) } else { Duration::from_secs(3) };
+        ask_alone(&mut bench, *peer, height, after, Outcome::Answered);
+    }
+    (bench, peers)
+}
+
+#[test]
+fn who_is_silent_is_waited_for_no_longer_than_somebody_better_would_take() {
+    let (mut bench, peers) = one_swift_of_many();
+    let waited = outrun_after(&mut bench, PeerId::random(), &peers);
+    assert!(waited <= Duration::from_millis(600), "{waited:?}");
+}
+
+#[test]
+fn who_sends_on_is_waited_for_no_longer_than_somebody_better_would_take() {
+    let (mut bench, peers) = one_swift_of_many();
+    let slow = PeerId::random();
+    bench.scheduler.peer_status(slow, only(100));
+    bench.scheduler.load(vec![Missing { payload: false, ..missing(100, 8) }], 100);
+    let first = bench.poll().remove(0);
+    assert_eq!(first.source, slow.into());
+    peers.iter().for_each(|peer| bench.scheduler.peer_status(*peer, only(100)));
+    let start = bench.now;
+    let hedge = items(&first).into_iter().find_map(|item| {
+        bench.now += Duration::from_millis(200);
+        bench.scheduler.received(first.id, Some(item), SIDECAR_BYTES, bench.now);
+        bench.poll().pop()
+    });
+    assert_eq!(hedge.unwrap().source, peers[0].into());
+    assert!(bench.now - start <= Duration::from_millis(800), "{:?}", bench.now - start);
+}
