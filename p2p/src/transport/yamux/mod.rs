@@ -5,9 +5,9 @@
 //! a connection's task and the handles of its streams.
 //!
 //! **Ends.** A stream that was reset, or whose connection is lost, reads as an error behind what has come of it, never
-//! as an end. One that is dropped before this side has closed it is reset: behind what was written if the other side
-//! opened it, at once if this side did. One that is dropped behind this side's own end is reset behind that end if this
-//! side opened it and the other side has not ended it.
+//! as an end; so does a request that is reset behind its end, which is withdrawn by that. One that is dropped before this
+//! side has closed it is reset: behind what was written if the other side opened it, at once if this side did. One that is
+//! dropped behind this side's own end is reset behind that end if this side opened it and the other side has not ended it.
 //!
 //! **Windows.** Every stream may receive 256 KiB that are not read. On streams that this side opened the first update
 //! raises this to 4 MiB, as far as two budgets allow, that of the connection and that of all connections; so no round

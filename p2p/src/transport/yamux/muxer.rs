@@ -22,6 +22,10 @@ use super::{
 /// Frames, or parts of such, that are read and written before other tasks have their turn.
 const STEPS: usize = 64;
 
+/// Bytes that are written before the socket is flushed, at least, if more wait: a full frame makes a noise message of its
+/// own, short ones share one. Encryption keeps buffers of the size of its largest message.
+const UNFLUSHED: usize = 16 * 1024;
+
 /// Bytes that are read at once, at most.
 const PIECE: usize = 64 * 1024;
 
@@ -66,8 +70,8 @@ struct Writing {
     frame: Vec<u8>,
     /// How much of it was.
     written: usize,
-    /// Something was written since the socket was flushed.
-    unflushed: bool,
+    /// Bytes that were written since the socket was flushed.
+    unflushed: usize,
 }
 
 /// What came of a try.
@@ -153,27 +157,30 @@ impl<C: AsyncRead + AsyncWrite + Unpin> Muxer<C> {
 
     /// Writes a part of a frame, or flushes when there is none.
     fn send(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
-        let Writing { frame, written, unflushed } = &mut self.writing;
-        if *written == frame.len() {
+        if self.writing.written == self.writing.frame.len() {
+            if self.writing.unflushed >= UNFLUSHED && self.flush(cx)? == Step::Blocked {
+                return Ok(Step::Blocked);
+            }
             match self.streams.with(Streams::next_frame) {
-                Some(next) => (*frame, *written) = (next, 0),
+                Some(next) => (self.writing.frame, self.writing.written) = (next, 0),
                 None => return self.flush(cx),
             }
         }
+        let Writing { frame, written, unflushed } = &mut self.writing;
         let rest = frame.get(*written..).unwrap_or_default();
         match Pin::new(&mut self.socket).poll_write(cx, rest)? {
             Poll::Pending => Ok(Step::Blocked),
             Poll::Ready(0) => Err(io::ErrorKind::WriteZero.into()),
             Poll::Ready(count) => {
                 *written += count;
-                *unflushed = true;
+                *unflushed += count;
                 Ok(Step::Done)
             }
         }
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<Step> {
-        if self.writing.unflushed {
+        if self.writing.unflushed > 0 {
             if Pin::new(&mut self.socket).poll_flush(cx)?.is_pending() {
                 return Ok(Step::Blocked);
             }

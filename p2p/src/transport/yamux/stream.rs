@@ -135,6 +135,15 @@ impl Stream {
         self.reader.take()
     }
 
+    /// The other side has broken the stream off. A request that it has ended before is withdrawn by that: nobody waits for
+    /// the answer. An answer that it has ended before is whole.
+    pub(super) fn reset_by_other(&mut self) -> [Option<Waker>; 2] {
+        if self.opener == Opener::Other {
+            self.incoming = Incoming::Broken;
+        }
+        self.broken()
+    }
+
     /// The other side has broken the stream off, or is gone. What has come before can be read.
     pub(super) fn broken(&mut self) -> [Option<Waker>; 2] {
         if self.incoming == Incoming::Open {

@@ -63,7 +63,7 @@ impl Streams {
             return if self.was_opened(id) { skip(header, LARGEST) } else { Err(Violation::NotOpened(id)) };
         };
         if flags.has(Flags::RST) {
-            let wakers = stream.broken();
+            let wakers = stream.reset_by_other();
             self.woken.extend(wakers.into_iter().flatten());
             self.forget_untaken(id);
             self.remove_if_over(id);

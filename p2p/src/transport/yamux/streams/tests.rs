@@ -132,8 +132,22 @@ fn a_stream_that_both_sides_have_ended_is_not_reset() {
     assert_eq!(client.len(), 0);
 }
 
+/// Who serves it would else hold a place for nobody.
 #[test]
-fn an_end_is_one_whatever_comes_behind_it() {
+fn a_request_that_is_reset_behind_its_end_is_withdrawn() {
+    let mut server = streams(Role::Server);
+    receive(&mut server, Header::data(1, Flags::SYN.with(Flags::FIN), 0));
+    receive(&mut server, Header::data(3, Flags::SYN.with(Flags::FIN), 0));
+    assert_eq!((server.take(), server.take()), (Some(1), Some(3)));
+    receive(&mut server, Header::reset(1));
+    assert!(matches!(server.read(1, 0, Waker::noop()), Poll::Ready(Err(_))));
+    // A connection that is lost says nothing about a request that has come whole.
+    server.abort(None);
+    assert!(matches!(server.read(3, 0, Waker::noop()), Poll::Ready(Ok(None))));
+}
+
+#[test]
+fn the_end_of_an_answer_is_one_whatever_comes_behind_it() {
     let mut client = streams(Role::Client);
     let (ended, reset) = (open(&mut client), open(&mut client));
     receive(&mut client, Header::data(ended, Flags::FIN, 0));
