@@ -50,6 +50,9 @@ struct Arguments {
     /// Its network whose chain grows
     #[arg(long, requires = "seed", conflicts_with = "contest")]
     tip: bool,
+    /// Each height announced so often by everybody, and heard each time
+    #[arg(long, requires = "tip")]
+    announcements: Option<u32>,
 }
 
 /// What came of many seeds.
@@ -218,6 +221,7 @@ fn one(seed: u64, arguments: &Arguments) -> ExitCode {
         (false, true) => Plan::growing(seed),
         (false, false) => Plan::random(seed),
     };
+    let plan = arguments.announcements.map_or(plan.clone(), |often| plan.announced_often(often));
     let (outcome, lines) = tell(&plan, &mut Values::default());
     if arguments.trace {
         println!("{:?}\n{:?}", plan.config, plan.machine);

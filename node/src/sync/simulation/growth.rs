@@ -132,12 +132,13 @@ impl Plan {
         Self { seed, chain, config: SchedulerConfig::default(), machine, peers, growth: Some(growth) }
     }
 
-    /// The same with everything announced so many times.
+    /// The same with everything announced so many times, and nothing lost of it: what is lost once gets through if it is
+    /// said ten times, and that would be more news, not the same again.
     #[must_use]
     pub fn announced_often(&self, announcements: u32) -> Self {
         let mut plan = self.clone();
         for news in plan.growth.iter_mut().flat_map(|growth| &mut growth.news) {
-            news.announcements = announcements;
+            (news.announcements, news.lost_permille) = (announcements, 0);
         }
         plan
     }
