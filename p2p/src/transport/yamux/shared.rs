@@ -84,8 +84,9 @@ impl AsyncWrite for Substream {
         self.streams.with(|streams| streams.write(self.id, buf, cx.waker()))
     }
 
-    /// What was written is sent as soon as the socket takes it.
+    /// What was written is sent as soon as the socket takes it, in frames of its own.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.streams.with(|streams| streams.flush(self.id));
         Poll::Ready(Ok(()))
     }
 

@@ -18,6 +18,9 @@ pub(super) const FRAME_BODY: usize = 33 * 1024;
 /// Bytes that wait to be sent on one stream before its writer waits.
 pub(super) const QUEUED: usize = 4 * FRAME_BODY;
 
+/// Frames that wait to be sent, however short they are.
+pub(super) const QUEUED_FRAMES: usize = 16;
+
 /// Which side opened a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Opener {
@@ -61,6 +64,8 @@ pub(super) struct Stream {
     queue: VecDeque<Vec<u8>>,
     /// Bytes of their bodies.
     queued: usize,
+    /// The last of them is as it is to go: the writer has flushed.
+    is_sealed: bool,
     send_window: SendWindow,
     outgoing: Outgoing,
     writer: Option<Waker>,
@@ -88,6 +93,7 @@ impl Stream {
             reader: None,
             queue: VecDeque::new(),
             queued: 0,
+            is_sealed: false,
             send_window: SendWindow::new(),
             outgoing: Outgoing::Open,
             writer: None,
@@ -194,7 +200,8 @@ impl Stream {
         if bytes.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let room = QUEUED.saturating_sub(self.queued).min(bytes.len());
+        let room = if self.queue.len() < QUEUED_FRAMES { QUEUED.saturating_sub(self.queued) } else { 0 };
+        let room = room.min(bytes.len());
         let taken = self.send_window.take(room);
         if taken == 0 {
             self.writer = Some(waker.clone());
@@ -204,9 +211,15 @@ impl Stream {
         Poll::Ready(Ok(taken))
     }
 
+    /// What is written from here on gets a frame of its own: readers are known that take what comes together for one
+    /// message, although a stream is bytes and nothing else.
+    pub(super) const fn flush(&mut self) {
+        self.is_sealed = true;
+    }
+
     fn enqueue(&mut self, mut bytes: &[u8]) {
         self.queued += bytes.len();
-        if let Some(last) = self.queue.back_mut() {
+        if let Some(last) = self.queue.back_mut().filter(|_| !self.is_sealed) {
             let room = (HEADER + FRAME_BODY).saturating_sub(last.len()).min(bytes.len());
             let (now, rest) = bytes.split_at(room);
             last.extend_from_slice(now);
@@ -218,6 +231,7 @@ impl Stream {
             frame.extend_from_slice(body);
             self.queue.push_back(frame);
         }
+        self.is_sealed = false;
     }
 
     /// Ends this side's half behind what was written.
@@ -292,7 +306,8 @@ impl Stream {
             let header = Header::data(self.id, flags, u32::try_from(body).unwrap_or(u32::MAX)).encode();
             frame.iter_mut().zip(header).for_each(|(place, byte)| *place = byte);
             // Not for each frame, so that a writer comes with several.
-            let writer = if self.queued <= QUEUED / 2 { self.writer.take() } else { None };
+            let is_half_empty = self.queued <= QUEUED / 2 && self.queue.len() <= QUEUED_FRAMES / 2;
+            let writer = if is_half_empty { self.writer.take() } else { None };
             return Some((frame, writer));
         }
         if self.outgoing == Outgoing::Closing {

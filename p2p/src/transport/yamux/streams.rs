@@ -149,6 +149,13 @@ impl Streams {
         written
     }
 
+    /// See [`Stream::flush`].
+    pub(super) fn flush(&mut self, id: u32) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.flush();
+        }
+    }
+
     /// Ends this side's half.
     pub(super) fn close(&mut self, id: u32) -> io::Result<()> {
         let closed = self.streams.get_mut(&id).ok_or_else(gone)?.close();

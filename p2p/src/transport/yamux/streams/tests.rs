@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::*;
 use crate::transport::yamux::{
     frame::{Flags, HEADER, Header, Kind},
-    stream::{FRAME_BODY, QUEUED},
+    stream::{FRAME_BODY, QUEUED, QUEUED_FRAMES},
     window::Budget,
 };
 
@@ -63,6 +63,34 @@ fn short_writes_share_a_frame() {
     }
     let lengths: Vec<usize> = sent(&mut streams).iter().map(|header| header.length as usize).collect();
     assert_eq!(lengths, [FRAME_BODY, 10]);
+}
+
+#[test]
+fn what_was_flushed_shares_no_frame_with_what_comes_later() {
+    let mut streams = streams(Role::Client);
+    let id = open(&mut streams);
+    for part in [10, 20, FRAME_BODY + 1, 7] {
+        assert_eq!(write(&mut streams, id, part), Poll::Ready(part));
+        streams.flush(id);
+        streams.flush(id);
+    }
+    assert_eq!(write(&mut streams, id, 2), Poll::Ready(2));
+    assert_eq!(write(&mut streams, id, 3), Poll::Ready(3));
+    let lengths: Vec<usize> = sent(&mut streams).iter().map(|header| header.length as usize).collect();
+    assert_eq!(lengths, [10, 20, FRAME_BODY, 1, 7, 5]);
+}
+
+#[test]
+fn however_short_they_are_few_frames_wait() {
+    let mut streams = streams(Role::Client);
+    let id = open(&mut streams);
+    for _ in 0..QUEUED_FRAMES {
+        assert_eq!(write(&mut streams, id, 1), Poll::Ready(1));
+        streams.flush(id);
+    }
+    assert_eq!(write(&mut streams, id, 1), Poll::Pending);
+    assert_eq!(sent(&mut streams).len(), QUEUED_FRAMES);
+    assert_eq!(write(&mut streams, id, 1), Poll::Ready(1));
 }
 
 #[test]
