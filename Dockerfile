@@ -39,7 +39,7 @@ VOLUME /data
 # Loopback, the program's default, would be out of reach from outside the container. HTTP has no authentication: publish
 # the port to trusted addresses only, and set this back to loopback under host networking.
 ENV LAPIS_HTTP__LISTEN=0.0.0.0:9651
-# glibc gives each thread memory of its own to draw from, and keeps it: two such places save a quarter of the peak.
+# glibc gives each thread memory of its own to draw from, and keeps it: two such places bound that.
 ENV MALLOC_ARENA_MAX=2
 # libp2p over TCP and over QUIC; metrics, health and status.
 EXPOSE 9650/tcp 9650/udp 9651/tcp
