@@ -7,7 +7,7 @@ use lapis_protocol_spec::Method;
 use super::{
     Mend,
     action::{Item, Outcome, SourceId},
-    hedge::Hedge,
+    hedge::{Hedge, Wait},
     source::Delivery,
     sources::Arrival,
 };
@@ -36,6 +36,8 @@ pub(super) struct Flight {
     pub(super) started: Instant,
     /// When something came last; at first when it was asked for.
     pub(super) last_progress: Instant,
+    /// When the order waited for it first, and the bytes that had arrived by then.
+    obstructs: Option<(Instant, u64)>,
     /// The row that it is to mend, if it is for that.
     pub(super) mend: Option<Mend>,
     /// Set if it asks for what somebody else was asked for before.
@@ -55,6 +57,7 @@ impl Flight {
             arrived: 0,
             started: now,
             last_progress: now,
+            obstructs: None,
             mend: None,
             hedge: None,
             cancelled: None,
@@ -69,6 +72,12 @@ impl Flight {
         self.arrived = self.arrived.saturating_add(bytes);
         self.last_progress = now;
         Arrival { bytes, reserved, waited }
+    }
+
+    /// The order waits for it, and for `left` bytes of it where it is now. Gives for how long it has been in the way.
+    pub(super) fn is_waited_for(&mut self, left: u64, now: Instant) -> Wait {
+        let (since, arrived) = *self.obstructs.get_or_insert((now, self.arrived));
+        Wait { since, bytes: self.arrived.saturating_sub(arrived).saturating_add(left) }
     }
 
     /// What it means that it has ended as `reported`.

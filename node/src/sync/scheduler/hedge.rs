@@ -23,7 +23,7 @@ use super::{
     data::Proposal,
     plan::LEAST_REQUEST_BYTES,
     source::LEAST_WAIT,
-    sources::Wanted,
+    sources::{Need, Wanted},
     values,
 };
 
@@ -89,22 +89,31 @@ impl Standstill {
     }
 }
 
+/// A time in which the order has been waiting.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wait {
+    /// Since when.
+    pub(super) since: Instant,
+    /// What came meanwhile, and what is still waited for: bytes.
+    pub(super) bytes: u64,
+}
+
 /// What holds up the order of one exchange.
 #[derive(Clone, Copy, Debug)]
 struct Obstacle {
     id: RequestId,
-    /// Since when the order waits there.
-    since: Instant,
     /// Bytes of its largest item.
     largest: u64,
-    /// Bytes of all that the exchange was asked for of it.
-    whole: u64,
+    /// How long the order waits at this height.
+    at_height: Option<Wait>,
+    /// How long it waits for this exchange, at whatever heights: a little at each of many is much.
+    for_exchange: Wait,
 }
 
 /// What somebody else is wanted for.
 fn wanted_again(kind: Kind, height: Height, method: Method) -> Wanted {
     let (bytes, except) = (0, None);
-    Wanted { kind, height, method, bytes, except, exploration_room: NOT_NOW, is_memory_scarce: false }
+    Wanted { kind, height, method, bytes, except, exploration_room: NOT_NOW, need: Need::Usual }
 }
 
 impl Scheduler {
@@ -132,7 +141,8 @@ impl Scheduler {
         let except = Some(late);
         let room = self.config.hedge_room().saturating_sub(self.data.hedged()).min(self.credit.bytes);
         let proposal = self.data.propose_again(items, room.min(self.config.max_request_bytes))?;
-        let wanted = Wanted { bytes: proposal.bytes.min(LEAST_REQUEST_BYTES), except, ..wanted };
+        let bytes = proposal.bytes.min(LEAST_REQUEST_BYTES);
+        let wanted = Wanted { bytes, except, need: Need::Urgent, ..wanted };
         let source = self.book.choose(&wanted, now, rng)?;
         let Proposal { fetch, items, bytes } = proposal;
         let action = self.open(source, fetch, items.clone(), bytes, now);
@@ -145,23 +155,26 @@ impl Scheduler {
     /// What the order waits for at the height of `items`, which the exchange `id` has not brought.
     fn obstacle(&mut self, id: RequestId, items: &[Item], now: Instant) -> Option<Obstacle> {
         let height = items.first()?.height();
-        let largest = items.iter().map(|item| self.data.bytes_of(*item)).max()?;
-        let asked = self.flights.get(&id)?.items.iter().filter(|item| item.height() == height);
-        let whole = asked.map(|item| self.data.bytes_of(*item)).sum();
-        Some(Obstacle { id, since: self.data_standstill.since(height, now), largest, whole })
+        let bytes_of = |item: &Item| self.data.bytes_of(*item);
+        let (largest, left) = (items.iter().map(bytes_of).max()?, items.iter().map(bytes_of).sum());
+        let flight = self.flights.get_mut(&id)?;
+        let bytes = flight.items.iter().filter(|item| item.height() == height).map(bytes_of).sum();
+        let at_height = Some(Wait { since: self.standstill.since(height, now), bytes });
+        Some(Obstacle { id, largest, at_height, for_exchange: flight.is_waited_for(left, now) })
     }
 
     fn hedge_values(&mut self, now: Instant, rng: &mut impl Rng) -> Option<Action> {
         let (id, heights) = self.values.holding_up()?;
         let bytes = self.values.expected_bytes(heights.end.saturating_sub(heights.start));
         let largest = self.values.expected_bytes(1);
-        let since = self.values_standstill.since(heights.start, now);
+        let flight = self.flights.get_mut(&id)?;
+        let for_exchange = flight.is_waited_for(bytes.saturating_sub(flight.arrived), now);
         let wanted = values::wanted(heights.start, None, NOT_NOW);
-        let late = self.late(Obstacle { id, since, largest, whole: bytes }, &wanted, now)?;
+        let late = self.late(Obstacle { id, largest, at_height: None, for_exchange }, &wanted, now)?;
         if bytes > self.credit.bytes {
             return None;
         }
-        let wanted = Wanted { except: Some(late), ..wanted };
+        let wanted = Wanted { except: Some(late), need: Need::Urgent, ..wanted };
         let source = self.book.choose(&wanted, now, rng)?;
         let claimed = self.book.source(source)?.claims.last_value(heights.start);
         if source.is_peer() && claimed.saturating_add(1) < heights.end {
@@ -176,7 +189,7 @@ impl Scheduler {
     /// Whoever is late with `obstacle`. A second request that is late itself is given up instead, so that a third may be
     /// made.
     fn late(&mut self, obstacle: Obstacle, wanted: &Wanted, now: Instant) -> Option<SourceId> {
-        let Obstacle { id, since, largest, whole } = obstacle;
+        let Obstacle { id, largest, at_height, for_exchange } = obstacle;
         let flight = self.flights.get(&id)?;
         // The pool has a time limit of its own.
         if flight.cancelled.is_some() || flight.source == SourceId::Pool {
@@ -187,9 +200,12 @@ impl Scheduler {
         let others = |bytes| self.book.longest(&Wanted { bytes, except: Some(source), ..*wanted }, now);
         let is_silent = || silent >= self.book.patience(source, largest).min(others(largest));
         let is_silent = silent >= LEAST_WAIT && is_silent();
-        let held_up = now.saturating_duration_since(since.max(flight.started));
-        let is_slow = || held_up >= self.book.patience_without(source, whole).min(others(whole));
-        let is_slow = || !is_second && held_up >= LEAST_WAIT && is_slow();
+        let started = flight.started;
+        let is_too_long = |Wait { since, bytes }: Wait| {
+            let waited = now.saturating_duration_since(since.max(started));
+            waited >= LEAST_WAIT && waited >= self.book.patience_without(source, bytes).min(others(bytes))
+        };
+        let is_slow = || !is_second && at_height.into_iter().chain([for_exchange]).any(is_too_long);
         if !is_silent && !is_slow() {
             return None;
         }

@@ -91,8 +91,7 @@ pub struct Scheduler {
     /// Exchanges that are to end and were not named yet. As many as there are flights.
     to_cancel: Vec<RequestId>,
     credit: Credit,
-    data_standstill: Standstill,
-    values_standstill: Standstill,
+    standstill: Standstill,
     stats: Stats,
     blocked: Option<Blocked>,
 }
@@ -118,8 +117,7 @@ impl Scheduler {
             last_start: None,
             to_cancel: Vec::new(),
             credit,
-            data_standstill: Standstill::default(),
-            values_standstill: Standstill::default(),
+            standstill: Standstill::default(),
             stats: Stats::default(),
             blocked: None,
         }

@@ -13,7 +13,7 @@ use super::{
     data::{Proposal, SIDECAR_BYTES},
     mend::Mend,
     sets::WantedSet,
-    sources::Wanted,
+    sources::{Need, Wanted},
     values,
 };
 
@@ -212,7 +212,8 @@ impl Scheduler {
         let least = proposal.bytes.min(LEAST_REQUEST_BYTES);
         let exploration_room = self.config.exploration_room();
         let is_memory_scarce = self.data.reserved() > self.config.first_room() / 2;
-        let wanted = Wanted { kind, height, method, bytes: least, except: None, exploration_room, is_memory_scarce };
+        let need = if is_memory_scarce { Need::MemoryScarce } else { Need::Usual };
+        let wanted = Wanted { kind, height, method, bytes: least, except: None, exploration_room, need };
         let id = self.book.choose(&wanted, now, rng)?;
         let source = self.book.source(id)?;
         let servable =

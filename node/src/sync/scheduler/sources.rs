@@ -19,7 +19,7 @@ use lapis_protocol_spec::{Height, HeightRanges, Method, Status};
 use libp2p::PeerId;
 use rand::Rng;
 
-pub(super) use self::wanted::Wanted;
+pub(super) use self::wanted::{Need, Wanted};
 use super::{
     action::{Outcome, SourceId},
     claims::{Claims, Kind},
@@ -29,11 +29,7 @@ use crate::sync::archive::ArchiveId;
 
 /// Where there is a choice, every so many requests one goes to somebody of whom nothing is known.
 const EXPLORE_ONE_IN: u32 = 16;
-/// Whoever is expected to take so many times longer than the best is not among those that are drawn from...
-const MUCH_LONGER: f64 = 4.0;
-/// ...nor are these where memory is scarce: what is asked of them would keep it from those who are faster...
-const SLIGHTLY_LONGER: f64 = 1.2;
-/// ...unless it takes no longer than this, in seconds.
+/// Nobody is expected to take too long who takes no longer than this, in seconds.
 const SOON: f64 = 0.5;
 /// Peers that went and are remembered, should they come back.
 const MAX_DEPARTED: usize = 256;
@@ -260,8 +256,7 @@ impl SourceBook {
         let may_be_drawn = |source: &&Source| may_explore || wanted.is_content_with(source, now);
         let measured = self.able(wanted, now).filter(|source| source.pace().has_delivered()).filter(may_be_drawn);
         let expected = measured.map(|source| source.expected(wanted.bytes));
-        let factor = if wanted.is_memory_scarce { SLIGHTLY_LONGER } else { MUCH_LONGER };
-        (expected.fold(f64::INFINITY, f64::min) * factor).max(SOON)
+        (expected.fold(f64::INFINITY, f64::min) * wanted.need.much_longer()).max(SOON)
     }
 
     fn among(
@@ -270,7 +265,8 @@ impl SourceBook {
         now: Instant,
         serves: impl Fn(SourceId, &Source) -> bool,
     ) -> Vec<(SourceId, &Source)> {
-        let has_room = |source: &Source| source.room() >= wanted.bytes || source.is_idle();
+        let is_urgent = wanted.need == Need::Urgent;
+        let has_room = |source: &Source| is_urgent || source.room() >= wanted.bytes || source.is_idle();
         let fits = |id: SourceId, source: &Source| {
             serves(id, source)
                 && wanted.except != Some(id)

@@ -11,7 +11,7 @@ use rand::Rng;
 use super::{
     action::{RequestId, SourceId},
     claims::Kind,
-    sources::{SourceBook, Wanted},
+    sources::{Need, SourceBook, Wanted},
 };
 
 /// Ranges in flight or held.
@@ -25,7 +25,7 @@ const ASSUMED_VALUE_BYTES: u64 = 64 * 1024;
 /// is held to.
 pub(super) fn wanted(start: Height, except: Option<SourceId>, exploration_room: u64) -> Wanted {
     let method = Method::DecidedValuesByRange;
-    Wanted { kind: Kind::Values, height: start, method, bytes: 0, except, exploration_room, is_memory_scarce: false }
+    Wanted { kind: Kind::Values, height: start, method, bytes: 0, except, exploration_room, need: Need::Usual }
 }
 
 /// State of the metadata stage.

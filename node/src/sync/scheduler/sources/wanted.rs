@@ -6,6 +6,12 @@ use lapis_protocol_spec::{Height, Method};
 
 use crate::sync::scheduler::{action::SourceId, claims::Kind, source::Source};
 
+/// Whoever is expected to take so many times longer than the best is not among those that are drawn from...
+const MUCH_LONGER: f64 = 4.0;
+/// ...nor are these where memory is scarce, what is asked of them would keep it from those who are faster, nor where
+/// the order waits.
+const SLIGHTLY_LONGER: f64 = 1.2;
+
 /// What somebody is to be asked for.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::sync::scheduler) struct Wanted {
@@ -18,8 +24,29 @@ pub(in crate::sync::scheduler) struct Wanted {
     pub(in crate::sync::scheduler) except: Option<SourceId>,
     /// Bytes that may be in flight to sources of which nothing is known.
     pub(in crate::sync::scheduler) exploration_room: u64,
-    /// More than half of the memory is taken by what is under way.
-    pub(in crate::sync::scheduler) is_memory_scarce: bool,
+    /// What it is wanted for.
+    pub(in crate::sync::scheduler) need: Need,
+}
+
+/// What somebody is wanted for, and so how choosy to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sync::scheduler) enum Need {
+    /// Something that others wait for no more than for all else.
+    Usual,
+    /// The same, while more than half of the memory is taken by what is under way.
+    MemoryScarce,
+    /// What everything else waits for. Whoever has it soonest is asked, however much he is asked for already.
+    Urgent,
+}
+
+impl Need {
+    /// Whoever is expected to take so many times longer than the best is not among those that are drawn from.
+    pub(super) fn much_longer(self) -> f64 {
+        match self {
+            Self::Usual => MUCH_LONGER,
+            Self::MemoryScarce | Self::Urgent => SLIGHTLY_LONGER,
+        }
+    }
 }
 
 impl Wanted {

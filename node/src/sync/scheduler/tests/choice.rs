@@ -1,7 +1,10 @@
 //! Whom to ask, and what to say when nobody serves.
 
 use super::{
-    super::{claims::Kind, sources::Wanted},
+    super::{
+        claims::Kind,
+        sources::{Need, Wanted},
+    },
     *,
 };
 
@@ -84,14 +87,14 @@ fn somebody_much_slower_is_not_asked_even_while_the_fast_one_is_busy() {
 fn somebody_slower_is_asked_while_there_is_memory_to_spare() {
     let (mut bench, peers) = with_peers(&[(10, 100), (10, 300)]);
     let bytes = 10 * SIDECAR_BYTES;
-    let mut drawn = |is_memory_scarce| {
+    let mut drawn = |need| {
         let (kind, method) = (Kind::Blobs, Method::BlobsByRange);
-        let wanted = Wanted { kind, height: 1, method, bytes, except: None, exploration_room: 0, is_memory_scarce };
+        let wanted = Wanted { kind, height: 1, method, bytes, except: None, exploration_room: 0, need };
         let mut draw = || bench.scheduler.book.choose(&wanted, bench.now, &mut bench.rng).unwrap();
         (0..100).map(|_| draw()).collect::<BTreeSet<SourceId>>()
     };
-    assert_eq!(drawn(true), BTreeSet::from([peers[0].into()]));
-    assert_eq!(drawn(false), peers.into_iter().map(SourceId::from).collect());
+    assert_eq!(drawn(Need::MemoryScarce), BTreeSet::from([peers[0].into()]));
+    assert_eq!(drawn(Need::Usual), peers.into_iter().map(SourceId::from).collect());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! How long somebody is waited for who holds up the order.
 
 use super::*;
+use crate::sync::scheduler::source::LEAST_WAIT;
 
 /// A peer that holds this height and no other.
 fn only(height: Height) -> Status {
@@ -141,4 +142,46 @@ fn who_sends_on_is_waited_for_no_longer_than_somebody_better_would_take() {
     });
     assert_eq!(hedge.unwrap().source, peers[0].into());
     assert!(bench.now - start <= Duration::from_millis(800), "{:?}", bench.now - start);
+}
+
+#[test]
+fn who_is_slow_with_one_height_after_the_other_is_late_as_well() {
+    let (mut bench, peers) = one_swift_of_many();
+    let slow = PeerId::random();
+    bench.scheduler.peer_status(slow, Status { decided_height: 107, available_height: 107, ..only(100) });
+    let heights = (100..=107).map(|height| Missing { payload: false, ..missing(height, 1) }).collect();
+    bench.scheduler.load(heights, 107);
+    let first = bench.poll().remove(0);
+    assert_eq!((first.source, items(&first).len()), (slow.into(), 8));
+    peers.iter().for_each(|peer| bench.scheduler.peer_status(*peer, status(1000)));
+    let start = bench.now;
+    let hedge = items(&first).into_iter().find_map(|item| {
+        // Never silent for long, and never long at the same height.
+        bench.now += LEAST_WAIT - Duration::from_millis(10);
+        bench.scheduler.received(first.id, Some(item), SIDECAR_BYTES, bench.now);
+        bench.scheduler.stored(item);
+        bench.poll().pop()
+    });
+    assert_eq!(hedge.unwrap().source, peers[0].into());
+    assert!(bench.now - start <= Duration::from_millis(800), "{:?}", bench.now - start);
+}
+
+#[test]
+fn a_second_request_goes_to_the_best_even_if_he_is_busy() {
+    let mut bench = data_bench();
+    let (late, swift, slow) = (PeerId::random(), PeerId::random(), PeerId::random());
+    ask_alone(&mut bench, swift, 1, Duration::from_millis(20), Outcome::Answered);
+    ask_alone(&mut bench, slow, 2, Duration::from_millis(700), Outcome::Answered);
+    bench.scheduler.peer_status(late, only(100));
+    bench.scheduler.load(vec![Missing { payload: false, ..missing(100, 8) }], 100);
+    assert_eq!(bench.poll()[0].source, late.into());
+    bench.scheduler.peer_status(swift, Status { decided_height: 200, available_height: 200, ..only(101) });
+    bench.scheduler.load((101..=110).map(|height| Missing { payload: false, ..missing(height, 8) }).collect(), 110);
+    let busy = bench.poll();
+    assert!(busy.iter().all(|action| action.source == swift.into()));
+    bench.scheduler.peer_status(swift, Status { decided_height: 200, available_height: 200, ..only(100) });
+    bench.scheduler.peer_status(slow, only(100));
+    assert!(bench.poll().is_empty(), "nobody has room for more");
+    let (_, hedge) = wait(&mut bench).unwrap();
+    assert_eq!((hedge.source, items(&hedge)[0].height()), (swift.into(), 100));
 }
