@@ -90,7 +90,7 @@ impl Flight {
     }
 
     /// What it was worth. Not to have what one does not claim is worth nothing, good or bad.
-    pub(super) fn delivery(&self, outcome: Outcome, now: Instant) -> Delivery {
+    pub(super) fn delivery(&self, outcome: Outcome, brought: usize, now: Instant) -> Delivery {
         let is_moot = self.is_unclaimed && outcome == Outcome::Unavailable;
         let outcome = if is_moot { Outcome::Local } else { outcome };
         Delivery {
@@ -98,6 +98,7 @@ impl Flight {
             asked: self.bytes,
             unarrived: self.bytes.saturating_sub(self.arrived),
             arrived: self.arrived,
+            is_short: !self.is_unclaimed && brought < self.items.len(),
             elapsed: self.waited(now),
         }
     }

@@ -320,7 +320,8 @@ impl Scheduler {
             Method::ValidatorSetByRoot if flight.mend.is_none() => self.worth_of_set(id, outcome),
             _ => outcome,
         };
-        self.book.ended(flight.source, flight.method, flight.delivery(worth, now), now);
+        let brought = report.received.len().saturating_add(report.duplicates.len());
+        self.book.ended(flight.source, flight.method, flight.delivery(worth, brought, now), now);
         let report = match outcome {
             reported if reported == report.outcome => Cow::Borrowed(report),
             outcome => Cow::Owned(Report { outcome, ..report.clone() }),

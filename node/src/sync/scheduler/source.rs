@@ -46,6 +46,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Heights that are remembered as lacking, per source.
 const MAX_LACKS: usize = 1024;
+/// After so many answers in a row that lack part of what it claims, a source is left alone for a while: each of them tears
+/// up heights that others would have given whole.
+const TOLERATED_SHORT_ANSWERS: u32 = 2;
 /// Whoever lacked a height so often although it claims it is not believed at once when it claims it anew.
 const BELIEVED_STRIKES: u32 = 2;
 
@@ -100,6 +103,8 @@ pub(super) struct Source {
     pace: Pace,
     paused_until: Option<Instant>,
     pauses: u32,
+    /// Answers in a row that lacked something.
+    short_answers: u32,
     lacks: BTreeMap<Height, Lack>,
     /// Methods that it does not speak.
     unspoken: HashSet<Method>,
@@ -117,6 +122,7 @@ impl Source {
             pace: Pace::default(),
             paused_until: None,
             pauses: 0,
+            short_answers: 0,
             lacks: BTreeMap::new(),
             unspoken: HashSet::new(),
         }
@@ -282,8 +288,14 @@ impl Source {
         let is_over = self.open() == 0;
         self.pace.ended(&delivery, is_over, now);
         match delivery.outcome {
+            Outcome::Answered if delivery.is_short => {
+                self.short_answers = self.short_answers.saturating_add(1);
+                if self.short_answers > TOLERATED_SHORT_ANSWERS {
+                    self.pause(now);
+                }
+            }
             Outcome::Answered => {
-                self.pauses = 0;
+                (self.pauses, self.short_answers) = (0, 0);
                 self.adapt(&delivery, now);
             }
             // Silence is cancelled long before it times out where somebody else is faster.
@@ -364,6 +376,8 @@ pub(super) struct Delivery {
     pub(super) unarrived: u64,
     /// Bytes that arrived.
     pub(super) arrived: u64,
+    /// It lacked some of the items that the source claims.
+    pub(super) is_short: bool,
     /// How long it took.
     pub(super) elapsed: Duration,
 }

@@ -187,7 +187,7 @@ mod tests {
     const MIB: u64 = 1024 * 1024;
 
     fn ended(outcome: Outcome, arrived: u64, elapsed: Duration) -> Delivery {
-        Delivery { outcome, asked: arrived, unarrived: 0, arrived, elapsed }
+        Delivery { outcome, asked: arrived, unarrived: 0, arrived, is_short: false, elapsed }
     }
 
     /// `items` of one MiB each, the first after `latency`, the others `gap` apart.

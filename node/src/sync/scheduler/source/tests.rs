@@ -20,7 +20,7 @@ fn source() -> Source {
     source.started(METHOD, MIB);
     source.ended(
         METHOD,
-        Delivery { outcome: Outcome::Local, asked: MIB, unarrived: MIB, arrived: MIB, elapsed },
+        Delivery { outcome: Outcome::Local, asked: MIB, unarrived: MIB, arrived: MIB, is_short: false, elapsed },
         Instant::now(),
     );
     source
@@ -31,7 +31,7 @@ fn exchange(source: &mut Source, outcome: Outcome, now: Instant) {
     source.started(METHOD, MIB);
     let arrived = if outcome == Outcome::Answered { MIB } else { 0 };
     let elapsed = Duration::from_millis(100);
-    source.ended(METHOD, Delivery { outcome, asked: MIB, unarrived: MIB, arrived, elapsed }, now);
+    source.ended(METHOD, Delivery { outcome, asked: MIB, unarrived: MIB, arrived, is_short: false, elapsed }, now);
 }
 
 #[test]
@@ -76,7 +76,14 @@ fn who_is_asked_second_and_outrun_at_once_is_not_left_alone_for_that() {
         assert!(source.is_free(METHOD, now));
     }
     source.started(METHOD, MIB);
-    let late = Delivery { outcome: Outcome::Outrun, asked: MIB, unarrived: MIB, arrived: 0, elapsed: LEAST_WAIT };
+    let late = Delivery {
+        outcome: Outcome::Outrun,
+        asked: MIB,
+        unarrived: MIB,
+        arrived: 0,
+        is_short: false,
+        elapsed: LEAST_WAIT,
+    };
     source.ended(METHOD, late, now);
     assert!(!source.is_free(METHOD, now), "silence is");
 }
@@ -121,7 +128,7 @@ fn answers_that_take_long_halve_the_window_once_in_that_time() {
         let elapsed = LONG_ANSWER * 2;
         source.ended(
             METHOD,
-            Delivery { outcome: Outcome::Answered, asked: MIB, unarrived: 0, arrived: MIB, elapsed },
+            Delivery { outcome: Outcome::Answered, asked: MIB, unarrived: 0, arrived: MIB, is_short: false, elapsed },
             now,
         );
         source.in_flight_bytes = 0;
@@ -131,4 +138,25 @@ fn answers_that_take_long_halve_the_window_once_in_that_time() {
     assert_eq!(source.room(), INITIAL_WINDOW / 2);
     slow(&mut source, now + LONG_ANSWER);
     assert_eq!(source.room(), INITIAL_WINDOW / 4);
+}
+
+#[test]
+fn who_answers_in_part_again_and_again_is_left_alone_for_longer_each_time() {
+    let (mut source, mut now, elapsed) = (source(), Instant::now(), Duration::from_millis(100));
+    let mut answer = |is_short, now| {
+        source.started(METHOD, MIB);
+        let delivery =
+            Delivery { outcome: Outcome::Answered, asked: MIB, unarrived: 0, arrived: MIB / 2, is_short, elapsed };
+        source.ended(METHOD, delivery, now);
+        (0..).map(|step| FIRST_PAUSE * step).find(|wait| source.is_free(METHOD, now + *wait)).unwrap()
+    };
+    for _ in 0..TOLERATED_SHORT_ANSWERS {
+        assert_eq!(answer(true, now), Duration::ZERO, "what it had may have been pruned a moment ago");
+    }
+    for expected in [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE] {
+        assert_eq!(answer(true, now), expected);
+        now += expected;
+    }
+    assert_eq!(answer(false, now), Duration::ZERO);
+    assert_eq!(answer(true, now), Duration::ZERO, "a whole answer makes up for it");
 }

@@ -265,3 +265,23 @@ fn a_fast_peer_that_does_not_speak_what_is_needed_is_not_waited_for() {
     let second = bench.poll();
     assert_eq!(second.iter().map(|action| action.source).collect::<Vec<_>>(), [peers[1].into()]);
 }
+
+#[test]
+fn who_tears_up_heights_by_giving_a_part_of_each_is_not_asked_for_more_of_them() {
+    let mut bench = Bench::new(SchedulerConfig { follow: false, ..SchedulerConfig::default() }, 1000);
+    let half = PeerId::random();
+    bench.scheduler.peer_status(half, status(1000));
+    let mut asked = 0;
+    for height in 1..=20 {
+        bench.scheduler.load(vec![Missing { payload: false, ..missing(height, 4) }], height);
+        for action in bench.poll() {
+            asked += 1;
+            bench.now += Duration::from_millis(20);
+            let all = items(&action);
+            let (brought, _) = all.split_at(all.len() / 2);
+            bench.finish(&action, Outcome::Answered, brought);
+            brought.iter().for_each(|item| bench.scheduler.stored(*item));
+        }
+    }
+    assert!(asked <= 6, "in half a second: {asked}");
+}
