@@ -47,6 +47,12 @@ struct Arguments {
     /// Its network of honest peers and 40 % liars
     #[arg(long, requires = "seed")]
     contest: bool,
+    /// The honest peers of that network alone
+    #[arg(long, requires = "contest")]
+    without_liars: bool,
+    /// Of each seed its network of honest peers and 40 % liars, and no other
+    #[arg(long, conflicts_with = "seed")]
+    contests: bool,
     /// Its network whose chain grows
     #[arg(long, requires = "seed", conflicts_with = "contest")]
     tip: bool,
@@ -125,6 +131,13 @@ impl Figures {
         self.violations.extend(other.violations);
     }
 
+    fn contest(&mut self, seed: u64, values: &mut Values) {
+        match check_contest(seed, values) {
+            Ok(ratio) => self.ratios.push(ratio),
+            Err(violation) => self.violations.push(violation),
+        }
+    }
+
     fn seed(&mut self, seed: u64, values: &mut Values) {
         match check_seed(seed, values) {
             Ok(outcome) => self.take(&Plan::random(seed), &outcome),
@@ -135,10 +148,7 @@ impl Figures {
             Err(violation) => self.violations.push(violation),
         }
         if seed.is_multiple_of(CONTESTS) {
-            match check_contest(seed, values) {
-                Ok(ratio) => self.ratios.push(ratio),
-                Err(violation) => self.violations.push(violation),
-            }
+            self.contest(seed, values);
             match check_fourths(seed, FOUR_HEIGHTS, fourth(seed), values) {
                 Ok(ratio) => self.fourths.push(ratio),
                 Err(violation) => self.violations.push(violation),
@@ -201,7 +211,11 @@ fn many(arguments: &Arguments) -> ExitCode {
             if seed >= end {
                 return figures;
             }
-            figures.seed(seed, &mut values);
+            if arguments.contests {
+                figures.contest(seed, &mut values);
+            } else {
+                figures.seed(seed, &mut values);
+            }
         }
     };
     let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -217,6 +231,7 @@ fn many(arguments: &Arguments) -> ExitCode {
 
 fn one(seed: u64, arguments: &Arguments) -> ExitCode {
     let plan = match (arguments.contest, arguments.tip) {
+        (true, _) if arguments.without_liars => Plan::contest(seed).without_liars(),
         (true, _) => Plan::contest(seed),
         (false, true) => Plan::growing(seed),
         (false, false) => Plan::random(seed),
