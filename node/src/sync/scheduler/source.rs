@@ -4,6 +4,7 @@
 //! is halved by what breaks and by answers that take long. So a source has no more in flight than it delivers within
 //! seconds, and one that nobody knows is not trusted with much.
 
+mod lacks;
 mod pace;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
 use lapis_protocol_spec::{Height, MAX_CONCURRENT_REQUESTS, Method};
 use libp2p::PeerId;
 
+use self::lacks::Lacks;
 pub(super) use self::pace::{LEAST_WAIT, Pace};
 use super::{
     action::Outcome,
@@ -34,60 +36,13 @@ const MAX_WINDOW: u64 = 32 * 1024 * 1024;
 const WINDOW_STEP: u64 = 512 * 1024;
 /// An answer that takes longer was too much to ask for: the window falls, once in that time.
 const LONG_ANSWER: Duration = Duration::from_secs(2);
-/// First wait after "does not have it"; doubles with each repetition for the same height.
-const FIRST_LACK: Duration = Duration::from_millis(100);
-/// Longest wait before a source is asked again for what it lacked.
-const LONGEST_LACK: Duration = Duration::from_secs(30);
-/// How long a source is not asked again for a height of which it sent something wrong.
-const FAULT_EXCLUSION: Duration = Duration::from_secs(300);
 /// First pause after a broken exchange; doubles while they keep breaking.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause of a source.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// Heights that are remembered as lacking, per source.
-const MAX_LACKS: usize = 1024;
 /// After so many answers in a row that lack part of what it claims, a source is left alone for a while: each of them tears
 /// up heights that others would have given whole.
 const TOLERATED_SHORT_ANSWERS: u32 = 2;
-/// Whoever lacked a height so often although it claims it is not believed at once when it claims it anew.
-const BELIEVED_STRIKES: u32 = 2;
-
-/// Why a source did not deliver something of a height.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Why {
-    /// It was busy, or the exchange broke.
-    NotDelivered,
-    /// It does not have it.
-    NotHeld,
-    /// What it sent is wrong.
-    Faulty,
-}
-
-impl Why {
-    fn of(outcome: Outcome) -> Option<Self> {
-        match outcome {
-            Outcome::Answered | Outcome::Unavailable | Outcome::Unsupported => Some(Self::NotHeld),
-            Outcome::RateLimited | Outcome::Broken | Outcome::Outrun => Some(Self::NotDelivered),
-            Outcome::Faulty => Some(Self::Faulty),
-            Outcome::Local => None,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Lack {
-    /// `None` once it claims the height anew: it may be asked again, and its strikes are kept.
-    until: Option<Instant>,
-    strikes: u32,
-    why: Why,
-}
-
-impl Lack {
-    fn is_recent(&self, now: Instant) -> bool {
-        self.until.is_some_and(|until| until > now)
-    }
-}
-
 /// One source as the scheduler sees it.
 #[derive(Debug)]
 pub(super) struct Source {
@@ -105,7 +60,7 @@ pub(super) struct Source {
     pauses: u32,
     /// Answers in a row that lacked something.
     short_answers: u32,
-    lacks: BTreeMap<Height, Lack>,
+    lacks: Lacks,
     /// Methods that it does not speak.
     unspoken: HashSet<Method>,
 }
@@ -123,7 +78,7 @@ impl Source {
             paused_until: None,
             pauses: 0,
             short_answers: 0,
-            lacks: BTreeMap::new(),
+            lacks: Lacks::default(),
             unspoken: HashSet::new(),
         }
     }
@@ -138,9 +93,7 @@ impl Source {
 
     /// Whether it claims `kind` at `height` and has not shown that it will not serve it.
     pub(super) fn is_promising(&self, kind: Kind, height: Height) -> bool {
-        let has_lacked = |lack: &Lack| lack.until.is_some() && lack.why >= Why::NotHeld;
-        let has_lacked = self.lacks.get(&height).is_some_and(has_lacked);
-        self.claims.covers(kind, height) && !has_lacked && self.speaks(kind)
+        self.claims.covers(kind, height) && !self.lacks.will_not_serve(height) && self.speaks(kind)
     }
 
     /// Whether it speaks what `kind` is asked for by.
@@ -155,12 +108,12 @@ impl Source {
 
     /// Whether it has just failed to deliver something of `height`.
     pub(super) fn lacked_lately(&self, height: Height, now: Instant) -> bool {
-        self.lacks.get(&height).is_some_and(|lack| lack.is_recent(now))
+        self.lacks.is_recent(height, now)
     }
 
     /// Whether it has failed to deliver something of `height`, however long ago, and nothing has changed since.
     pub(super) fn has_lacked(&self, height: Height) -> bool {
-        self.lacks.get(&height).is_some_and(|lack| lack.until.is_some())
+        self.lacks.has(height)
     }
 
     /// Whether it makes sense to ask this source for `kind` at `height` now.
@@ -230,19 +183,7 @@ impl Source {
 
     /// It did not deliver something of `height`: it is not asked for that again for a while.
     pub(super) fn lack(&mut self, height: Height, outcome: Outcome, now: Instant) {
-        let Some(why) = Why::of(outcome) else { return };
-        let known = self.lacks.get(&height);
-        let strikes = known.map_or(0, |lack| lack.strikes.saturating_add(1));
-        let why = known.map_or(why, |lack| lack.why.max(why));
-        let wait = if why == Why::Faulty { FAULT_EXCLUSION } else { doubled(FIRST_LACK, strikes, LONGEST_LACK) };
-        self.lacks.insert(height, Lack { until: Some(now + wait), strikes, why });
-        if self.lacks.len() > MAX_LACKS {
-            self.lacks.retain(|_, lack| lack.is_recent(now));
-        }
-        while self.lacks.len() > MAX_LACKS {
-            let Some((&soonest, _)) = self.lacks.iter().min_by_key(|(_, lack)| lack.until) else { return };
-            self.lacks.remove(&soonest);
-        }
+        self.lacks.note(height, outcome, now);
     }
 
     /// Exchanges that broke together count as one.
@@ -324,15 +265,9 @@ impl Source {
         }
     }
 
-    /// Takes newer claims. What it lacked may have changed with them; whoever claims and lacks the same again and again
-    /// is not believed sooner for saying it once more.
+    /// Takes newer claims. What it lacked may have changed with them.
     pub(super) fn update(&mut self, claims: Claims) {
-        for (height, lack) in &mut self.lacks {
-            let is_believed = lack.why != Why::Faulty && lack.strikes < BELIEVED_STRIKES;
-            if is_believed && claims.is_news(&self.claims, *height) {
-                lack.until = None;
-            }
-        }
+        self.lacks.believe(|height| claims.is_news(&self.claims, height));
         self.claims = claims;
     }
 
@@ -348,7 +283,7 @@ impl Source {
 
     /// `height` is complete: nothing about it needs to be remembered.
     pub(super) fn forget(&mut self, height: Height) {
-        self.lacks.remove(&height);
+        self.lacks.forget(height);
     }
 }
 
