@@ -1,14 +1,15 @@
 //! Asking a second time for what holds up the order, when whoever was asked is late with it.
 //!
 //! Late is who is silent for longer than what it has shown itself allows, and who sends, but holds up the order for
-//! longer than is usual among the others for all that is wanted of it: the last of a slow peer must not be waited for
-//! while all others have nothing to do. What is usual may be slow as well, so neither is waited for longer than those
-//! who would be asked instead may be expected to take.
+//! longer than is usual among the others for all that is wanted of it, at one height or at several in a row: the last of a
+//! slow peer must not be waited for while all others have nothing to do. What is usual may be slow as well, so neither is
+//! waited for longer than those who would be asked instead may be expected to take.
 //!
-//! Only the lowest incomplete height is worth that, and only within a budget of bytes: a credit that is paid when a
+//! Only the lowest height that is not here is worth that, and only within a budget of bytes: a credit that is paid when a
 //! second request is made, and refunded as far as nothing came twice. What the slower one has begun to send when it is
-//! cancelled is at most one item, so one item of every hedge is not refunded. Credit grows with what is stored. So of
-//! all bytes received no more than the credit at the beginning and one sixteenth is wasted by hedges, whatever peers do.
+//! cancelled is at most one item, so one item is not refunded where one of the two was. Credit grows with what is stored.
+//! So of all items received no more than the credit at the beginning and one sixteenth is wasted by hedges, whatever
+//! peers do.
 
 use std::time::Instant;
 
@@ -252,6 +253,9 @@ impl Scheduler {
         self.stats.wasted_bytes += twice;
         let Some(hedge) = flight.hedge else { return self.credit.charge(twice) };
         self.data.end_hedge(hedge.reserved);
-        self.credit.refund(hedge.charged.saturating_sub(twice.max(hedge.largest)));
+        // Where neither of the two was cut short nothing is on its way that nobody waits for.
+        let is_one_cut_short = hedge.has_won || flight.cancelled.is_some();
+        let spent = if is_one_cut_short { twice.max(hedge.largest) } else { twice };
+        self.credit.refund(hedge.charged.saturating_sub(spent));
     }
 }

@@ -250,3 +250,15 @@ fn values_that_hold_up_the_order_are_asked_for_twice_and_taken_once() {
     assert_eq!(bench.scheduler.finished(first.id, &report(Outcome::Answered), bench.now), Ended::Other);
     assert_eq!(bench.scheduler.stats().hedges_won, 1);
 }
+
+#[test]
+fn who_does_not_have_it_costs_nothing_of_the_budget() {
+    let budget = SchedulerConfig { hedge_bytes: 2 * SIDECAR_BYTES, ..SchedulerConfig::default() };
+    let Late { mut bench, second, .. } = late(budget, 1);
+    for round in 0..6 {
+        let (_, hedge) = wait(&mut bench).unwrap_or_else(|| panic!("nobody is asked in round {round}"));
+        assert_eq!(hedge.source, second.into());
+        bench.finish(&hedge, Outcome::Unavailable, &[]);
+        bench.now += Duration::from_secs(30);
+    }
+}
