@@ -244,11 +244,21 @@ impl DataLane {
         self.reserved += items.iter().map(|item| self.bytes_of(*item)).sum::<u64>();
     }
 
-    /// What is on its way of the lowest height, by the request that was made last for it.
+    /// The lowest height of which not everything is here: what is above waits for it.
+    fn front(&self) -> Option<(Height, &Work)> {
+        self.works.iter().map(|(height, work)| (*height, work)).find(|(_, work)| !work.is_here())
+    }
+
+    /// Whether everything of the heights below `height` is here.
+    pub(super) fn is_at_front(&self, height: Height) -> bool {
+        self.front().is_none_or(|(front, _)| front >= height)
+    }
+
+    /// What is on its way of the lowest height that is not here, by the request that was made last for it.
     pub(super) fn holding_up(&self) -> BTreeMap<RequestId, Vec<Item>> {
         let mut waiting: BTreeMap<RequestId, Vec<Item>> = BTreeMap::new();
-        let Some((height, work)) = self.works.first_key_value() else { return waiting };
-        for (item, slot) in work.slots(*height) {
+        let Some((height, work)) = self.front() else { return waiting };
+        for (item, slot) in work.slots(height) {
             if let Slot::InFlight(id) | Slot::Hedged { second: id, .. } = slot {
                 waiting.entry(id).or_default().push(item);
             }

@@ -211,14 +211,19 @@ impl Scheduler {
         let method = proposal.fetch.method();
         let least = proposal.bytes.min(LEAST_REQUEST_BYTES);
         let exploration_room = self.config.exploration_room();
-        let is_memory_scarce = self.data.reserved() > self.config.first_room() / 2;
-        let need = if is_memory_scarce { Need::MemoryScarce } else { Need::Usual };
+        let need = if self.data.is_at_front(height) {
+            Need::Urgent
+        } else if self.data.reserved() > self.config.first_room() / 2 {
+            Need::MemoryScarce
+        } else {
+            Need::Usual
+        };
         let wanted = Wanted { kind, height, method, bytes: least, except: None, exploration_room, need };
         let id = self.book.choose(&wanted, now, rng)?;
         let source = self.book.source(id)?;
         let servable =
             |height: Height| self.book.may_serve(id, kind, height, now) && !self.is_left_to_pool(kind, height, now);
-        let room = source.trusted_with(least);
+        let room = source.trusted_with(kind, least);
         let usual = self.config.max_request_bytes;
         let most = source.request_bytes(usual, self.config.far_request_bytes()).min(room).min(memory);
         let larger = (most > usual).then(|| self.propose(kind, height, most)).flatten();

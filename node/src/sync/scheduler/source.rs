@@ -139,11 +139,13 @@ impl Source {
     }
 
     /// Bytes that it may be asked for at once, where `least` are worth a request: no more than it sends before its answer
-    /// becomes a long one. What somebody slow holds of the heights to come, nobody else is asked for.
-    pub(super) fn trusted_with(&self, least: u64) -> u64 {
-        match self.pace.bytes_in(LONG_ANSWER) {
-            Some(most) => self.room().min(most).max(least),
-            None => self.room(),
+    /// becomes a long one. What somebody slow holds of the heights to come, nobody else is asked for. A few payloads of a
+    /// stranger are many heights.
+    pub(super) fn trusted_with(&self, kind: Kind, least: u64) -> u64 {
+        match (self.pace.bytes_in(LONG_ANSWER), kind) {
+            (Some(most), _) => self.room().min(most).max(least),
+            (None, Kind::Payloads) => self.room().min(MIN_WINDOW),
+            (None, Kind::Values | Kind::Blobs) => self.room(),
         }
     }
 

@@ -265,8 +265,10 @@ impl SourceBook {
         now: Instant,
         serves: impl Fn(SourceId, &Source) -> bool,
     ) -> Vec<(SourceId, &Source)> {
-        let is_urgent = wanted.need == Need::Urgent;
-        let has_room = |source: &Source| is_urgent || source.room() >= wanted.bytes || source.is_idle();
+        let has_room = |source: &Source| {
+            let is_soon_free = || source.pace().is_measured() && source.expected(wanted.bytes) <= SOON;
+            source.room() >= wanted.bytes || source.is_idle() || wanted.need == Need::Urgent && is_soon_free()
+        };
         let fits = |id: SourceId, source: &Source| {
             serves(id, source)
                 && wanted.except != Some(id)

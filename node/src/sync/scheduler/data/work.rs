@@ -127,6 +127,11 @@ impl Work {
         self.payload.is_none() && self.blobs.is_empty()
     }
 
+    /// Whether everything has come, though not all of it is stored.
+    pub(super) fn is_here(&self) -> bool {
+        self.payload.iter().chain(self.blobs.values()).all(|slot| *slot == Slot::Received)
+    }
+
     /// Whether something is missing that is not asked for.
     pub(super) fn is_wanting(&self) -> bool {
         self.payload == Some(Slot::Missing) || self.missing_blobs > 0

@@ -35,7 +35,8 @@ pub(in crate::sync::scheduler) enum Need {
     Usual,
     /// The same, while more than half of the memory is taken by what is under way.
     MemoryScarce,
-    /// What everything else waits for. Whoever has it soonest is asked, however much he is asked for already.
+    /// What everything else waits for. Who is busy is asked as well, if it is soon done with what it is asked for. One that
+    /// is not may well wait for our own line, and more requests would make that longer.
     Urgent,
 }
 

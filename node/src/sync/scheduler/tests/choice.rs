@@ -285,3 +285,26 @@ fn who_tears_up_heights_by_giving_a_part_of_each_is_not_asked_for_more_of_them()
     }
     assert!(asked <= 6, "in half a second: {asked}");
 }
+
+#[test]
+fn what_everything_waits_for_is_asked_of_the_best() {
+    let (mut bench, peers) = with_peers(&[(10, 100), (10, 300)]);
+    let height = bench.scheduler.data.loaded_to() + 1;
+    bench.scheduler.load(vec![Missing { payload: false, ..missing(height, 8) }], height);
+    for _ in 0..50 {
+        let action = bench.poll().remove(0);
+        assert_eq!(action.source, peers[0].into());
+        bench.scheduler.finished(action.id, &Report::empty(Outcome::Local), bench.now);
+    }
+}
+
+#[test]
+fn a_stranger_is_asked_for_few_payloads() {
+    let mut bench = Bench::new(SchedulerConfig { follow: false, ..SchedulerConfig::default() }, 1000);
+    bench.scheduler.peer_status(PeerId::random(), status(1000));
+    let large = |height| Value { payload_size: 50_000, ..Value::clone(value(height, 0).value()) };
+    let gap = |height| Missing { value: IdentifiedValue::new(Arc::new(large(height))), ..missing(height, 0) };
+    bench.scheduler.load((1..=100).map(gap).collect(), 100);
+    let asked: Vec<usize> = bench.poll().iter().map(|action| items(action).len()).collect();
+    assert!(asked.iter().all(|count| *count <= 5), "{asked:?}");
+}

@@ -166,22 +166,39 @@ fn who_is_slow_with_one_height_after_the_other_is_late_as_well() {
     assert!(bench.now - start <= Duration::from_millis(800), "{:?}", bench.now - start);
 }
 
-#[test]
-fn a_second_request_goes_to_the_best_even_if_he_is_busy() {
+/// Whether a silent peer is exchanged for one who sends a blob each time that `gap` has passed, and has all that it may
+/// have in flight. `None` if for nobody.
+fn is_exchanged_for_busy(gap: Duration, is_somebody_idle: bool) -> Option<bool> {
     let mut bench = data_bench();
-    let (late, swift, slow) = (PeerId::random(), PeerId::random(), PeerId::random());
-    ask_alone(&mut bench, swift, 1, Duration::from_millis(20), Outcome::Answered);
-    ask_alone(&mut bench, slow, 2, Duration::from_millis(700), Outcome::Answered);
+    let (late, busy, idle) = (PeerId::random(), PeerId::random(), PeerId::random());
+    bench.scheduler.peer_status(busy, only(1));
+    bench.scheduler.load(vec![Missing { payload: false, ..missing(1, 8) }], 1);
+    slowly(&mut bench, gap);
+    // It begins to send after 0.7 s.
+    ask_alone(&mut bench, idle, 2, Duration::from_millis(700), Outcome::Answered);
     bench.scheduler.peer_status(late, only(100));
     bench.scheduler.load(vec![Missing { payload: false, ..missing(100, 8) }], 100);
     assert_eq!(bench.poll()[0].source, late.into());
-    bench.scheduler.peer_status(swift, Status { decided_height: 200, available_height: 200, ..only(101) });
+    let from = |height| Status { decided_height: 200, available_height: 200, ..only(height) };
+    bench.scheduler.peer_status(busy, from(101));
     bench.scheduler.load((101..=110).map(|height| Missing { payload: false, ..missing(height, 8) }).collect(), 110);
-    let busy = bench.poll();
-    assert!(busy.iter().all(|action| action.source == swift.into()));
-    bench.scheduler.peer_status(swift, Status { decided_height: 200, available_height: 200, ..only(100) });
-    bench.scheduler.peer_status(slow, only(100));
+    assert!(bench.poll().iter().all(|action| action.source == busy.into()));
+    bench.scheduler.peer_status(busy, from(100));
+    bench.scheduler.peer_status(idle, only(if is_somebody_idle { 100 } else { 2 }));
     assert!(bench.poll().is_empty(), "nobody has room for more");
-    let (_, hedge) = wait(&mut bench).unwrap();
-    assert_eq!((hedge.source, items(&hedge)[0].height()), (swift.into(), 100));
+    let (_, hedge) = wait(&mut bench)?;
+    assert_eq!(items(&hedge)[0].height(), 100);
+    Some(hedge.source == busy.into())
+}
+
+#[test]
+fn a_second_request_goes_to_somebody_busy_who_is_soon_done() {
+    assert_eq!(is_exchanged_for_busy(Duration::from_millis(1), true), Some(true));
+    assert_eq!(is_exchanged_for_busy(Duration::from_millis(1), false), Some(true));
+}
+
+#[test]
+fn a_second_request_does_not_wait_behind_what_takes_long() {
+    assert_eq!(is_exchanged_for_busy(Duration::from_millis(100), true), Some(false));
+    assert_eq!(is_exchanged_for_busy(Duration::from_millis(100), false), None);
 }
