@@ -18,6 +18,7 @@ pub mod fetch;
 pub mod genesis_file;
 pub mod http;
 pub mod import;
+mod joined;
 pub mod keys;
 pub mod local;
 pub mod metrics;

@@ -40,7 +40,10 @@ use super::{
     spec::ChainSpec,
     vote::{certificate, is_quorum},
 };
-use crate::source::{Decision, Proposal, SourceHandle};
+use crate::{
+    joined::joined,
+    source::{Decision, Proposal, SourceHandle},
+};
 
 /// A validator and its node.
 #[derive(Debug)]
@@ -336,10 +339,7 @@ impl Engine {
         let height = tip.next_height();
         let prepared = self.next.take().filter(|building| building.tip == tip && building.round == round);
         let building = prepared.unwrap_or_else(|| self.build(tip, round));
-        let built = building.task.await.map_err(|error| match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_cancelled) => ConsensusError::Stopping,
-        })?;
+        let built = joined(building.task).await.ok_or(ConsensusError::Stopping)?;
         built.map_err(|source| ConsensusError::Propose { height, source })
     }
 

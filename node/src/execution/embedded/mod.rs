@@ -20,6 +20,7 @@ use super::{
     payload::{BlockFault, CheckedPayload},
     requests::RequestsFault,
 };
+use crate::joined::joined;
 
 /// Why the embedded engine does not take a block.
 #[derive(Debug, thiserror::Error)]
@@ -196,13 +197,11 @@ impl ExecutionEngine for Embedded {
                 next_head(&head, block)
             } else {
                 let block = block.clone();
-                match tokio::task::spawn_blocking(move || next_head(&head, &block)).await {
-                    Ok(decided) => decided,
-                    Err(error) => match error.try_into_panic() {
-                        Ok(panic) => std::panic::resume_unwind(panic),
-                        Err(_cancelled) => return PayloadStatus::Unavailable(Unavailability::Stopping),
-                    },
-                }
+                let deciding = tokio::task::spawn_blocking(move || next_head(&head, &block));
+                let Some(decided) = joined(deciding).await else {
+                    return PayloadStatus::Unavailable(Unavailability::Stopping);
+                };
+                decided
             };
             match decided {
                 Ok(head) => {

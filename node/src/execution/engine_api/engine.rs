@@ -10,8 +10,9 @@ use super::{
     error::EngineApiError,
     pool::ClientPool,
 };
-use crate::execution::{
-    ExecutionEngine, ForkSchedule, Habits, Head, ImportBlock, PayloadStatus, Standing, Unavailability,
+use crate::{
+    execution::{ExecutionEngine, ForkSchedule, Habits, Head, ImportBlock, PayloadStatus, Standing, Unavailability},
+    joined::joined,
 };
 
 /// The engine of a node with an execution client (`engine-api`).
@@ -64,14 +65,11 @@ impl ClientEngine {
 
     async fn offer(&self, block: &ImportBlock) -> PayloadStatus {
         let (api, block) = (self.api.clone(), block.clone());
-        match tokio::task::spawn_blocking(move || api.prepare_payload(&block)).await {
-            Ok(Ok(prepared)) => self.api.new_payload(&prepared).await.unwrap_or_else(unavailable),
-            Ok(Err(PrepareError::Block(fault))) => fault.into(),
-            Ok(Err(PrepareError::Call(error))) => unavailable(error),
-            Err(error) => match error.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_cancelled) => PayloadStatus::Unavailable(Unavailability::Stopping),
-            },
+        match joined(tokio::task::spawn_blocking(move || api.prepare_payload(&block))).await {
+            Some(Ok(prepared)) => self.api.new_payload(&prepared).await.unwrap_or_else(unavailable),
+            Some(Err(PrepareError::Block(fault))) => fault.into(),
+            Some(Err(PrepareError::Call(error))) => unavailable(error),
+            None => PayloadStatus::Unavailable(Unavailability::Stopping),
         }
     }
 }
