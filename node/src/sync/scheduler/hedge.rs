@@ -199,11 +199,14 @@ impl Scheduler {
         let (source, is_second) = (flight.source, flight.hedge.is_some());
         let silent = now.saturating_duration_since(flight.last_progress);
         let others = |bytes| self.book.longest(&Wanted { bytes, except: Some(source), ..*wanted }, now);
-        let is_silent = || silent >= self.book.patience(source, largest).min(others(largest));
-        let is_silent = silent >= LEAST_WAIT && is_silent();
         let started = flight.started;
+        let waited = |since: Instant| now.saturating_duration_since(since.max(started));
+        // Where our own line is what takes time, all answers come late, each when it is its turn.
+        let is_its_turn = waited(for_exchange.since) >= LEAST_WAIT;
+        let is_silent = || silent >= self.book.patience(source, largest).min(others(largest));
+        let is_silent = is_its_turn && silent >= LEAST_WAIT && is_silent();
         let is_too_long = |Wait { since, bytes }: Wait| {
-            let waited = now.saturating_duration_since(since.max(started));
+            let waited = waited(since);
             waited >= LEAST_WAIT && waited >= self.book.patience_without(source, bytes).min(others(bytes))
         };
         let is_slow = || !is_second && at_height.into_iter().chain([for_exchange]).any(is_too_long);

@@ -263,7 +263,7 @@ impl Scheduler {
         let id = RequestId(self.next_id);
         self.next_id += 1;
         let method = fetch.method();
-        self.book.started(source, method, bytes);
+        self.book.started(source, method, bytes, now);
         self.flights.insert(id, Flight::new(source, method, items, bytes, now));
         self.last_start = Some(now);
         Action { id, source, fetch }

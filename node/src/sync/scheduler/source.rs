@@ -36,6 +36,8 @@ const MAX_WINDOW: u64 = 32 * 1024 * 1024;
 const WINDOW_STEP: u64 = 512 * 1024;
 /// An answer that takes longer was too much to ask for: the window falls, once in that time.
 const LONG_ANSWER: Duration = Duration::from_secs(2);
+/// Who has no place for another exchange, and with whom nothing has happened for so long, is not waited for.
+const STUCK: Duration = Duration::from_millis(500);
 /// First pause after a broken exchange; doubles while they keep breaking.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause of a source.
@@ -50,6 +52,8 @@ pub(super) struct Source {
     pub(super) claims: Claims,
     in_flight: BTreeMap<Method, usize>,
     in_flight_bytes: u64,
+    /// When it was asked for something or sent something last.
+    active: Option<Instant>,
     window: u64,
     /// Nothing has gone wrong yet: the window grows fast.
     is_starting: bool,
@@ -71,6 +75,7 @@ impl Source {
             claims,
             in_flight: BTreeMap::new(),
             in_flight_bytes: 0,
+            active: None,
             window: INITIAL_WINDOW,
             is_starting: true,
             shrunk: None,
@@ -126,6 +131,12 @@ impl Source {
     pub(super) fn is_free(&self, method: Method, now: Instant) -> bool {
         let open = self.in_flight.get(&method).copied().unwrap_or(0);
         open < MAX_CONCURRENT_REQUESTS && !self.is_paused(now) && self.knows(method)
+    }
+
+    /// Whether it is vain to wait until another exchange of `method` may be opened.
+    pub(super) fn is_stuck(&self, method: Method, now: Instant) -> bool {
+        let is_silent = self.active.is_none_or(|active| now.saturating_duration_since(active) >= STUCK);
+        is_silent && !self.is_free(method, now)
     }
 
     fn is_paused(&self, now: Instant) -> bool {
@@ -205,7 +216,8 @@ impl Source {
     }
 
     /// An exchange starts.
-    pub(super) fn started(&mut self, method: Method, bytes: u64) {
+    pub(super) fn started(&mut self, method: Method, bytes: u64, now: Instant) {
+        self.active = Some(now);
         *self.in_flight.entry(method).or_insert(0) += 1;
         self.in_flight_bytes += bytes;
     }
@@ -213,6 +225,7 @@ impl Source {
     /// An item of `bytes` bytes arrived, for which `reserved` bytes were in flight; `waited` since the request if it is
     /// the first of its exchange.
     pub(super) fn received(&mut self, bytes: u64, reserved: u64, waited: Option<Duration>, now: Instant) {
+        self.active = Some(now);
         self.in_flight_bytes = self.in_flight_bytes.saturating_sub(reserved);
         self.pace.received(bytes, waited, now);
     }

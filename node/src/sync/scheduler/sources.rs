@@ -227,14 +227,15 @@ impl SourceBook {
         two_choices(&pool, wanted.bytes, rng)
     }
 
-    /// Those that are able to serve what is wanted, and in turn for it: archives are where no peer is able to, and whoever
-    /// waits for one that is not in turn waits for ever.
+    /// Those that are able to serve what is wanted, and in turn for it: archives are where no peer is able to. Whoever waits
+    /// for one that is not in turn waits for ever, and for one that is stuck perhaps very long.
     fn able(&self, wanted: &Wanted, now: Instant) -> impl Iterator<Item = &Source> {
         let Wanted { kind, height, method, except, .. } = *wanted;
         let is_for_archives = self.is_wanted_of_archives(wanted, now);
         let is_in_turn = move |id: SourceId| except != Some(id) && (id.is_peer() || is_for_archives);
         let in_turn = self.sources.iter().filter(move |(id, _)| is_in_turn(**id)).map(|(_, source)| source);
-        in_turn.filter(move |source| source.is_able(kind, height, now) && source.knows(method))
+        let is_able = move |source: &Source| source.is_able(kind, height, now) && source.knows(method);
+        in_turn.filter(move |source| is_able(source) && !source.is_stuck(method, now))
     }
 
     /// Whether it is for archives to serve what is wanted. Sets go with values, and have a method of their own.
@@ -311,9 +312,9 @@ impl SourceBook {
     }
 
     /// An exchange starts.
-    pub(super) fn started(&mut self, id: SourceId, method: Method, bytes: u64) {
+    pub(super) fn started(&mut self, id: SourceId, method: Method, bytes: u64, now: Instant) {
         if let Some(source) = self.sources.get_mut(&id) {
-            source.started(method, bytes);
+            source.started(method, bytes, now);
         }
     }
 

@@ -17,7 +17,7 @@ fn stranger() -> Source {
 fn source() -> Source {
     let mut source = stranger();
     let elapsed = Duration::from_millis(100);
-    source.started(METHOD, MIB);
+    source.started(METHOD, MIB, Instant::now());
     source.ended(
         METHOD,
         Delivery { outcome: Outcome::Local, asked: MIB, unarrived: MIB, arrived: MIB, is_short: false, elapsed },
@@ -28,7 +28,7 @@ fn source() -> Source {
 
 /// An exchange of one MiB that takes a tenth of a second and ends like this.
 fn exchange(source: &mut Source, outcome: Outcome, now: Instant) {
-    source.started(METHOD, MIB);
+    source.started(METHOD, MIB, now);
     let arrived = if outcome == Outcome::Answered { MIB } else { 0 };
     let elapsed = Duration::from_millis(100);
     source.ended(METHOD, Delivery { outcome, asked: MIB, unarrived: MIB, arrived, is_short: false, elapsed }, now);
@@ -75,7 +75,7 @@ fn who_is_asked_second_and_outrun_at_once_is_not_left_alone_for_that() {
         exchange(&mut source, Outcome::Outrun, now);
         assert!(source.is_free(METHOD, now));
     }
-    source.started(METHOD, MIB);
+    source.started(METHOD, MIB, now);
     let late = Delivery {
         outcome: Outcome::Outrun,
         asked: MIB,
@@ -103,7 +103,7 @@ fn no_more_is_in_flight_than_the_window() {
     let mut source = source();
     let mut asked = 0;
     while source.room() >= MIB {
-        source.started(METHOD, MIB);
+        source.started(METHOD, MIB, Instant::now());
         asked += MIB;
     }
     assert_eq!(asked, INITIAL_WINDOW);
@@ -124,7 +124,7 @@ fn a_stranger_is_asked_for_little_until_it_has_shown_what_it_can() {
 fn answers_that_take_long_halve_the_window_once_in_that_time() {
     let (mut source, now) = (source(), Instant::now());
     let slow = |source: &mut Source, now| {
-        source.started(METHOD, MIB);
+        source.started(METHOD, MIB, now);
         let elapsed = LONG_ANSWER * 2;
         source.ended(
             METHOD,
@@ -144,7 +144,7 @@ fn answers_that_take_long_halve_the_window_once_in_that_time() {
 fn who_answers_in_part_again_and_again_is_left_alone_for_longer_each_time() {
     let (mut source, mut now, elapsed) = (source(), Instant::now(), Duration::from_millis(100));
     let mut answer = |is_short, now| {
-        source.started(METHOD, MIB);
+        source.started(METHOD, MIB, now);
         let delivery =
             Delivery { outcome: Outcome::Answered, asked: MIB, unarrived: 0, arrived: MIB / 2, is_short, elapsed };
         source.ended(METHOD, delivery, now);

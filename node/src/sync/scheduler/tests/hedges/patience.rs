@@ -202,3 +202,47 @@ fn a_second_request_does_not_wait_behind_what_takes_long() {
     assert_eq!(is_exchanged_for_busy(Duration::from_millis(100), true), Some(false));
     assert_eq!(is_exchanged_for_busy(Duration::from_millis(100), false), None);
 }
+
+#[test]
+fn nobody_is_late_before_it_is_its_turn() {
+    let mut bench = data_bench();
+    let (swift, first, second) = (PeerId::random(), PeerId::random(), PeerId::random());
+    ask_alone(&mut bench, swift, 1, Duration::from_millis(20), Outcome::Answered);
+    for (height, peer) in [(100, first), (101, second)] {
+        bench.scheduler.peer_status(peer, only(height));
+        bench.scheduler.load(vec![Missing { payload: false, ..missing(height, 1) }], height);
+    }
+    let asked = bench.poll();
+    assert_eq!(asked.iter().map(|action| action.source).collect::<Vec<_>>(), [first.into(), second.into()]);
+    // The line is slow, and both answers come one after the other, a long time after they were asked for.
+    bench.now += Duration::from_secs(5);
+    bench.scheduler.received(asked[0].id, Some(Item::Blob(100, 0)), SIDECAR_BYTES, bench.now);
+    bench.finish(&asked[0], Outcome::Answered, &items(&asked[0]));
+    bench.scheduler.peer_status(swift, only(101));
+    assert!(bench.poll().is_empty(), "it is its turn now");
+    let (waited, hedge) = wait(&mut bench).unwrap();
+    assert_eq!((hedge.source, items(&hedge)), (swift.into(), items(&asked[1])));
+    assert!(waited <= LEAST_WAIT + Scheduler::TICK, "{waited:?}");
+}
+
+#[test]
+fn who_has_no_place_and_sends_nothing_is_not_waited_for() {
+    let mut bench = data_bench();
+    let (stuck, slow) = (PeerId::random(), PeerId::random());
+    ask_alone(&mut bench, stuck, 1, Duration::from_millis(20), Outcome::Answered);
+    ask_alone(&mut bench, slow, 2, Duration::from_millis(700), Outcome::Answered);
+    // All that was asked for has come, and neither answer ends.
+    for height in [3, 4] {
+        bench.scheduler.peer_status(stuck, only(height));
+        bench.scheduler.load(vec![Missing { payload: false, ..missing(height, 1) }], height);
+        let action = bench.poll().remove(0);
+        bench.scheduler.received(action.id, Some(Item::Blob(height, 0)), SIDECAR_BYTES, bench.now);
+        bench.scheduler.stored(Item::Blob(height, 0));
+    }
+    [stuck, slow].iter().for_each(|peer| bench.scheduler.peer_status(*peer, only(5)));
+    bench.scheduler.load(vec![Missing { payload: false, ..missing(5, 1) }], 5);
+    assert!(bench.poll().is_empty(), "the better one may be free at any moment");
+    let (waited, action) = wait(&mut bench).unwrap();
+    assert_eq!(action.source, slow.into());
+    assert!(waited <= Duration::from_millis(600), "{waited:?}");
+}
