@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use lapis_protocol_spec::Height;
+
 use super::{peer::items, plan::Plan};
 use crate::sync::scheduler::{Action, Fetch, RequestId};
 
@@ -52,6 +54,18 @@ impl Log {
     pub(super) fn peer(&mut self, at: Duration, place: usize, what: &str, plan: &Plan) {
         (at, place, what).hash(&mut self.hasher);
         self.line(at, || format!("{} {what}", name(place, plan)));
+    }
+
+    /// A peer tells of `height`.
+    pub(super) fn tells(&mut self, at: Duration, place: usize, how: &str, height: Height, plan: &Plan) {
+        (at, place, height).hash(&mut self.hasher);
+        self.line(at, || format!("{} {how} {height}", name(place, plan)));
+    }
+
+    /// All values up to `height` are in the store.
+    pub(super) fn committed(&mut self, at: Duration, height: Height) {
+        (at, height).hash(&mut self.hasher);
+        self.line(at, || format!("values up to {height} are here"));
     }
 }
 

@@ -61,6 +61,7 @@ impl World<'_> {
             let (peer, status) = (peer.id, planned.status(head, peer.is_boasting));
             let _ = self.inform(Input::PeerStatus { peer, status });
             self.tip.heard(self.plan, place, 1..=head, self.now);
+            self.log.tells(self.now, place, "is at", head, self.plan);
         }
     }
 
@@ -69,6 +70,7 @@ impl World<'_> {
         let Some(peer) = self.peers.get(place).filter(|peer| peer.is_up) else { return };
         let id = peer.id;
         self.tip.heard(self.plan, place, height..=height, self.now);
+        self.log.tells(self.now, place, "announces", height, self.plan);
         self.judge(Announced { peer: id, height, message: place });
     }
 
@@ -107,6 +109,7 @@ impl World<'_> {
     pub(super) fn committed(&mut self) {
         let Some((peer, wrong)) = self.machine.committed(self.plan) else { return };
         let _ = self.inform(Input::Decided(self.machine.decided));
+        self.log.committed(self.now, self.machine.decided);
         let next = self.machine.decided + 1;
         if !self.machine.knows_signers(self.plan, next) {
             let set = self.plan.growth.as_ref().map_or(0, |growth| growth.set_of(next));
