@@ -6,7 +6,7 @@ use lapis_protocol_spec::{Genesis, Kzg};
 use tempfile::TempDir;
 
 use super::{
-    ceilings::{self, median},
+    ceilings::{self, KzgCeiling, median},
     chain,
     error::BenchError,
     job::Way,
@@ -16,7 +16,7 @@ use super::{
     runs::{Client, LINK_BYTES_PER_SECOND, PEERS, Place, Run, Runner, through, through_good},
     serving::{self, Served},
 };
-use crate::{devnet, genesis_file};
+use crate::genesis_file;
 
 /// Bytes of a MiB.
 const MIB: f64 = 1024.0 * 1024.0;
@@ -46,7 +46,7 @@ pub async fn run(options: BenchOptions, tell: Tell<'_>) -> Result<Report, BenchE
     };
     let runner = Runner::start(place).await?;
     let report = Report { setting: setting(&options), ceilings: prepared.ceilings, ..Report::default() };
-    let mut bench = Bench { options: &options, tell, runner, report };
+    let mut bench = Bench { options: &options, tell, runner, kzg: prepared.kzg, report };
     bench.streams(&prepared.genesis).await?;
     bench.sync().await?;
     bench.baselines().await?;
@@ -88,6 +88,7 @@ fn threads() -> usize {
 /// What there is before any process.
 struct Prepared {
     genesis: Genesis,
+    kzg: KzgCeiling,
     ceilings: Ceilings,
 }
 
@@ -96,14 +97,7 @@ fn prepare(options: &BenchOptions, place: &Place) -> Result<Prepared, BenchError
     let kzg = Arc::new(Kzg::mainnet()?);
     let made = chain::make(&place.store, (options.heights, options.blobs), &kzg)?;
     write_genesis(&place.genesis, &made.genesis)?;
-    let one = devnet::measure_on(1, &kzg, &made.sample);
-    let all = devnet::measure_on(threads(), &kzg, &made.sample);
-    let mut ceilings = Ceilings {
-        kzg_one_thread_blobs_per_s: one.map(|ceiling| ceiling.blobs_per_second),
-        kzg_ceiling_blobs_per_s: all.map(|ceiling| ceiling.blobs_per_second),
-        kzg_cpu_ms_per_blob: all.map(|ceiling| ceiling.cpu_per_blob.as_secs_f64() * 1000.0),
-        ..Ceilings::default()
-    };
+    let mut ceilings = Ceilings::default();
     if options.wants(Part::Ceilings) {
         let bytes = ceilings::bytes(&made.sample, options.extent.window)?;
         ceilings.sha256_mib_per_s = Some(bytes.hash / MIB);
@@ -112,7 +106,16 @@ fn prepare(options: &BenchOptions, place: &Place) -> Result<Prepared, BenchError
         ceilings.store_write_mib_per_s = Some(made.written_per_second / MIB);
         ceilings.store_read_mib_per_s = Some(ceilings::store_read(&place.store, &made.genesis)? / MIB);
     }
-    Ok(Prepared { genesis: made.genesis, ceilings })
+    let mut kzg = KzgCeiling::new(kzg, made.sample);
+    ceilings.kzg_one_thread_blobs_per_s = kzg.one_thread();
+    kzg.measure();
+    take_kzg(&mut ceilings, &kzg);
+    Ok(Prepared { genesis: made.genesis, kzg, ceilings })
+}
+
+fn take_kzg(ceilings: &mut Ceilings, kzg: &KzgCeiling) {
+    ceilings.kzg_ceiling_blobs_per_s = kzg.blobs_per_second();
+    ceilings.kzg_cpu_ms_per_blob = kzg.cpu_ms_per_blob();
 }
 
 fn write_genesis(path: &PathBuf, genesis: &Genesis) -> Result<(), BenchError> {
@@ -126,6 +129,7 @@ struct Bench<'a> {
     options: &'a BenchOptions,
     tell: Tell<'a>,
     runner: Runner,
+    kzg: KzgCeiling,
     report: Report,
 }
 
@@ -163,12 +167,28 @@ impl Bench<'_> {
             return Ok(());
         }
         (self.tell)("sync on loopback");
-        let extent = self.options.extent;
-        let (one, four) = (self.runner.honest(1), self.runner.honest(PEERS));
-        let one = self.runner.median_sync(extent.syncs, Client::Fresh, &one, extent.time_box).await?;
-        let four = self.runner.median_sync(extent.syncs, Client::Fresh, &four, extent.time_box).await?;
-        self.report.sync = sync_figures(&self.report.ceilings, &one, &four);
+        let (mut one, mut four) = (Vec::new(), Vec::new());
+        for _ in 0..self.options.extent.syncs.max(1) {
+            one.push(self.sync_from(1).await?);
+            four.push(self.sync_from(PEERS).await?);
+        }
+        let (one, four) = (median_run(&one)?, median_run(&four)?);
+        take_kzg(&mut self.report.ceilings, &self.kzg);
+        self.report.sync = sync_figures(&self.report.ceilings, one, four);
         Ok(())
+    }
+
+    /// A sync of a new process from so many peers, and what the machine can do right after it.
+    async fn sync_from(&mut self, peers: usize) -> Result<Run, BenchError> {
+        let (peers, time_box) = (self.runner.honest(peers), self.options.extent.time_box);
+        let run = self.runner.sync(Client::Fresh, Way::Lapis, peers, time_box).await?;
+        let mut kzg = self.kzg.clone();
+        self.kzg = tokio::task::spawn_blocking(move || {
+            kzg.measure();
+            kzg
+        })
+        .await?;
+        Ok(run)
     }
 
     async fn baselines(&mut self) -> Result<(), BenchError> {
@@ -325,6 +345,13 @@ fn sync_figures(ceilings: &Ceilings, one: &Run, four: &Run) -> CatchUp {
         wasted_share: over(Some(client.wasted() as f64), Some(client.received as f64)),
         disk_over_data: over(Some(client.disk as f64), Some(client.data as f64)),
     }
+}
+
+/// The run with the median rate.
+fn median_run(runs: &[Run]) -> Result<&Run, BenchError> {
+    let mut runs: Vec<&Run> = runs.iter().collect();
+    runs.sort_unstable_by(|a, b| a.client.blobs_per_second().total_cmp(&b.client.blobs_per_second()));
+    runs.get(runs.len() / 2).copied().ok_or(BenchError::Nothing("a sync"))
 }
 
 fn per_blob(time: Duration, blobs: u64) -> Option<f64> {

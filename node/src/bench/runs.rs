@@ -11,7 +11,6 @@ use std::{
 use libp2p::{Multiaddr, multiaddr::Protocol};
 
 use super::{
-    ceilings::median,
     error::BenchError,
     job::{Job, Outcome, ServeJob, Serving, SyncJob, Usage, UsageQuestion, Way},
     process::Process,
@@ -144,23 +143,6 @@ impl Runner {
     async fn server_cpu(&mut self) -> Result<Duration, BenchError> {
         let usage: Usage = self.server.ask(&UsageQuestion, Duration::ZERO).await?;
         Ok(usage.cpu)
-    }
-
-    /// The one of several syncs of Lapis that has the median rate.
-    pub(super) async fn median_sync(
-        &mut self,
-        count: usize,
-        client: Client,
-        peers: &[Multiaddr],
-        time_box: Duration,
-    ) -> Result<Run, BenchError> {
-        let mut runs = Vec::new();
-        for _ in 0..count.max(1) {
-            runs.push(self.sync(client, Way::Lapis, peers.to_vec(), time_box).await?);
-        }
-        let rate = |run: &Run| run.client.blobs_per_second();
-        let middle = median(runs.iter().map(rate)).unwrap_or(0.0);
-        runs.into_iter().find(|run| rate(run) >= middle && rate(run) <= middle).ok_or(BenchError::Nothing("a sync"))
     }
 }
 

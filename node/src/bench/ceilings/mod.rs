@@ -1,9 +1,10 @@
 //! What the machine can do with one part of the work at a time, and nothing else running.
 
 mod bytes;
+mod kzg;
 mod store;
 
-pub(super) use self::{bytes::measure as bytes, store::read as store_read};
+pub(super) use self::{bytes::measure as bytes, kzg::KzgCeiling, store::read as store_read};
 
 /// The median; `None` of nothing.
 pub(super) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
