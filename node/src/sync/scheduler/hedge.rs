@@ -201,8 +201,10 @@ impl Scheduler {
         let others = |bytes| self.book.longest(&Wanted { bytes, except: Some(source), ..*wanted }, now);
         let started = flight.started;
         let waited = |since: Instant| now.saturating_duration_since(since.max(started));
-        // Where our own line is what takes time, all answers come late, each when it is its turn.
-        let is_its_turn = waited(for_exchange.since) >= LEAST_WAIT;
+        // Where our own line is what takes time, all answers come late, each when it is its turn; but not one that was asked
+        // for much later before it.
+        let is_overtaken = self.newest_answered.is_some_and(|newest| newest >= flight.last_progress + LEAST_WAIT);
+        let is_its_turn = is_overtaken || waited(for_exchange.since) >= LEAST_WAIT;
         let is_silent = || silent >= self.book.patience(source, largest).min(others(largest));
         let is_silent = is_its_turn && silent >= LEAST_WAIT && is_silent();
         let is_too_long = |Wait { since, bytes }: Wait| {

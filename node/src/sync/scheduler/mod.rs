@@ -92,6 +92,8 @@ pub struct Scheduler {
     to_cancel: Vec<RequestId>,
     credit: Credit,
     standstill: Standstill,
+    /// When that exchange started which was asked for last of all that have brought something.
+    newest_answered: Option<Instant>,
     stats: Stats,
     blocked: Option<Blocked>,
 }
@@ -118,6 +120,7 @@ impl Scheduler {
             to_cancel: Vec::new(),
             credit,
             standstill: Standstill::default(),
+            newest_answered: None,
             stats: Stats::default(),
             blocked: None,
         }
@@ -298,6 +301,7 @@ impl Scheduler {
     pub fn received(&mut self, id: RequestId, item: Option<Item>, bytes: u64, now: Instant) {
         let Some(flight) = self.flights.get_mut(&id) else { return };
         let (source, arrival) = (flight.source, flight.arrives(bytes, now));
+        self.newest_answered = self.newest_answered.max(Some(flight.started));
         self.book.received(source, arrival, now);
         if let Some(item) = item
             && let Received::Wanted { rival: Some(rival) } = self.data.received(id, item)

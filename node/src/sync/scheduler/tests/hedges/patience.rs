@@ -246,3 +246,22 @@ fn who_has_no_place_and_sends_nothing_is_not_waited_for() {
     assert_eq!(action.source, slow.into());
     assert!(waited <= Duration::from_millis(600), "{waited:?}");
 }
+
+#[test]
+fn whose_turn_it_would_have_been_before_others_is_late_at_once() {
+    let mut bench = data_bench();
+    let (swift, first, silent) = (PeerId::random(), PeerId::random(), PeerId::random());
+    ask_alone(&mut bench, swift, 1, Duration::from_millis(20), Outcome::Answered);
+    for (height, peer) in [(100, first), (101, silent)] {
+        bench.scheduler.peer_status(peer, only(height));
+        bench.scheduler.load(vec![Missing { payload: false, ..missing(height, 1) }], height);
+    }
+    let asked = bench.poll();
+    bench.now += Duration::from_secs(1);
+    ask_alone(&mut bench, swift, 102, Duration::from_millis(20), Outcome::Answered);
+    bench.scheduler.received(asked[0].id, Some(Item::Blob(100, 0)), SIDECAR_BYTES, bench.now);
+    bench.finish(&asked[0], Outcome::Answered, &items(&asked[0]));
+    bench.scheduler.peer_status(swift, only(101));
+    let hedge = bench.poll().remove(0);
+    assert_eq!((hedge.source, items(&hedge)), (swift.into(), items(&asked[1])));
+}
