@@ -11,7 +11,7 @@
 //! So of all items received no more than the credit at the beginning and one sixteenth is wasted by hedges, whatever
 //! peers do.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use lapis_protocol_spec::{Height, Method};
 use rand::Rng;
@@ -97,6 +97,13 @@ pub(super) struct Wait {
     pub(super) since: Instant,
     /// What came meanwhile, and what is still waited for: bytes.
     pub(super) bytes: u64,
+}
+
+impl Wait {
+    /// How long the order has been waiting for `flight`.
+    fn lasts(self, flight: &Flight, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since.max(flight.started))
+    }
 }
 
 /// What holds up the order of one exchange.
@@ -190,36 +197,50 @@ impl Scheduler {
     /// Whoever is late with `obstacle`. A second request that is late itself is given up instead, so that a third may be
     /// made.
     fn late(&mut self, obstacle: Obstacle, wanted: &Wanted, now: Instant) -> Option<SourceId> {
-        let Obstacle { id, largest, at_height, for_exchange } = obstacle;
-        let flight = self.flights.get(&id)?;
+        let flight = self.flights.get(&obstacle.id)?;
         // The pool has a time limit of its own.
         if flight.cancelled.is_some() || flight.source == SourceId::Pool {
             return None;
         }
         let (source, is_second) = (flight.source, flight.hedge.is_some());
-        let silent = now.saturating_duration_since(flight.last_progress);
-        let others = |bytes| self.book.longest(&Wanted { bytes, except: Some(source), ..*wanted }, now);
-        let started = flight.started;
-        let waited = |since: Instant| now.saturating_duration_since(since.max(started));
-        // Where our own line is what takes time, all answers come late, each when it is its turn; but not one that was asked
-        // for much later before it.
-        let is_overtaken = self.newest_answered.is_some_and(|newest| newest >= flight.last_progress + LEAST_WAIT);
-        let is_its_turn = is_overtaken || waited(for_exchange.since) >= LEAST_WAIT;
-        let is_silent = || silent >= self.book.patience(source, largest).min(others(largest));
-        let is_silent = is_its_turn && silent >= LEAST_WAIT && is_silent();
-        let is_too_long = |Wait { since, bytes }: Wait| {
-            let waited = waited(since);
-            waited >= LEAST_WAIT && waited >= self.book.patience_without(source, bytes).min(others(bytes))
-        };
-        let is_slow = || !is_second && at_height.into_iter().chain([for_exchange]).any(is_too_long);
-        if !is_silent && !is_slow() {
+        let is_slow = || !is_second && self.is_slow(flight, &obstacle, wanted, now);
+        if !self.is_silent(flight, &obstacle, wanted, now) && !is_slow() {
             return None;
         }
         if is_second {
-            self.cancel(id, Cancelled::Outrun);
+            self.cancel(obstacle.id, Cancelled::Outrun);
             return None;
         }
         Some(source)
+    }
+
+    /// Whether it sends nothing, for longer than it may, although it is its turn.
+    fn is_silent(&self, flight: &Flight, obstacle: &Obstacle, wanted: &Wanted, now: Instant) -> bool {
+        let silent = now.saturating_duration_since(flight.last_progress);
+        if silent < LEAST_WAIT {
+            return false;
+        }
+        // Where our own line is what takes time, all answers come late, each when it is its turn; but not one that was asked
+        // for much later before it.
+        let is_overtaken = self.newest_answered.is_some_and(|newest| newest >= flight.last_progress + LEAST_WAIT);
+        let is_its_turn = is_overtaken || obstacle.for_exchange.lasts(flight, now) >= LEAST_WAIT;
+        let patience = || self.book.patience(flight.source, obstacle.largest);
+        is_its_turn && silent >= patience().min(self.expected_of_others(flight, obstacle.largest, wanted, now))
+    }
+
+    /// Whether the order waits for it for longer than is usual for what has come meanwhile and what is left.
+    fn is_slow(&self, flight: &Flight, obstacle: &Obstacle, wanted: &Wanted, now: Instant) -> bool {
+        obstacle.at_height.into_iter().chain([obstacle.for_exchange]).any(|wait| {
+            let usual = || self.book.patience_without(flight.source, wait.bytes);
+            let longest = || usual().min(self.expected_of_others(flight, wait.bytes, wanted, now));
+            let lasts = wait.lasts(flight, now);
+            lasts >= LEAST_WAIT && lasts >= longest()
+        })
+    }
+
+    /// How long whoever would be asked instead may be expected to take.
+    fn expected_of_others(&self, flight: &Flight, bytes: u64, wanted: &Wanted, now: Instant) -> Duration {
+        self.book.longest(&Wanted { bytes, except: Some(flight.source), ..*wanted }, now)
     }
 
     fn note_hedge(&mut self, id: RequestId, hedge: Hedge) {
