@@ -2,7 +2,7 @@
 //!
 //! Machines change by some percent within minutes, so a figure of one minute is no ceiling of the next one's.
 
-use std::{num::NonZero, sync::Arc, thread};
+use std::sync::Arc;
 
 use lapis_protocol_spec::{BlobSidecar, Kzg, Matched};
 
@@ -29,8 +29,7 @@ impl KzgCeiling {
 
     /// Measures once more. Blocks for somewhat more than a second.
     pub(in crate::bench) fn measure(&mut self) {
-        let threads = thread::available_parallelism().map_or(1, NonZero::get);
-        self.measured.extend(devnet::measure_on(threads, &self.kzg, &self.sample));
+        self.measured.extend(devnet::measure(&self.kzg, &self.sample));
     }
 
     /// Blobs per second, the median of what was measured.
