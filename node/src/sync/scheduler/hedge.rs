@@ -224,8 +224,9 @@ impl Scheduler {
         // for much later before it.
         let is_overtaken = self.newest_answered.is_some_and(|newest| newest >= flight.last_progress + LEAST_WAIT);
         let is_its_turn = is_overtaken || obstacle.for_exchange.lasts(flight, now) >= LEAST_WAIT;
-        let patience = || self.book.patience(flight.source, obstacle.largest);
-        is_its_turn && silent >= patience().min(self.expected_of_others(flight, obstacle.largest, wanted, now))
+        let largest = obstacle.largest;
+        let others = || self.expected_of_others(flight, largest, wanted, now);
+        is_its_turn && silent >= self.book.patience(flight.source, largest).min(others())
     }
 
     /// Whether the order waits for it for longer than is usual for what has come meanwhile and what is left.

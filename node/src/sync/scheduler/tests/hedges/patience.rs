@@ -203,8 +203,8 @@ fn a_second_request_does_not_wait_behind_what_takes_long() {
     assert_eq!(is_exchanged_for_busy(Duration::from_millis(100), false), None);
 }
 
-#[test]
-fn nobody_is_late_before_it_is_its_turn() {
+/// A bench with a swift peer, and requests for the heights 100 and 101 to others, who have sent nothing yet.
+fn two_asked() -> (Bench, PeerId, Vec<Action>) {
     let mut bench = data_bench();
     let (swift, first, second) = (PeerId::random(), PeerId::random(), PeerId::random());
     ask_alone(&mut bench, swift, 1, Duration::from_millis(20), Outcome::Answered);
@@ -214,11 +214,22 @@ fn nobody_is_late_before_it_is_its_turn() {
     }
     let asked = bench.poll();
     assert_eq!(asked.iter().map(|action| action.source).collect::<Vec<_>>(), [first.into(), second.into()]);
-    // The line is slow, and both answers come one after the other, a long time after they were asked for.
-    bench.now += Duration::from_secs(5);
+    (bench, swift, asked)
+}
+
+/// The first of the two answers. The swift peer has the second height as well.
+fn first_answers(bench: &mut Bench, swift: PeerId, asked: &[Action]) {
     bench.scheduler.received(asked[0].id, Some(Item::Blob(100, 0)), SIDECAR_BYTES, bench.now);
     bench.finish(&asked[0], Outcome::Answered, &items(&asked[0]));
     bench.scheduler.peer_status(swift, only(101));
+}
+
+#[test]
+fn nobody_is_late_before_it_is_its_turn() {
+    let (mut bench, swift, asked) = two_asked();
+    // The line is slow, and both answers come one after the other, a long time after they were asked for.
+    bench.now += Duration::from_secs(5);
+    first_answers(&mut bench, swift, &asked);
     assert!(bench.poll().is_empty(), "it is its turn now");
     let (waited, hedge) = wait(&mut bench).unwrap();
     assert_eq!((hedge.source, items(&hedge)), (swift.into(), items(&asked[1])));
@@ -249,19 +260,10 @@ fn who_has_no_place_and_sends_nothing_is_not_waited_for() {
 
 #[test]
 fn whose_turn_it_would_have_been_before_others_is_late_at_once() {
-    let mut bench = data_bench();
-    let (swift, first, silent) = (PeerId::random(), PeerId::random(), PeerId::random());
-    ask_alone(&mut bench, swift, 1, Duration::from_millis(20), Outcome::Answered);
-    for (height, peer) in [(100, first), (101, silent)] {
-        bench.scheduler.peer_status(peer, only(height));
-        bench.scheduler.load(vec![Missing { payload: false, ..missing(height, 1) }], height);
-    }
-    let asked = bench.poll();
+    let (mut bench, swift, asked) = two_asked();
     bench.now += Duration::from_secs(1);
     ask_alone(&mut bench, swift, 102, Duration::from_millis(20), Outcome::Answered);
-    bench.scheduler.received(asked[0].id, Some(Item::Blob(100, 0)), SIDECAR_BYTES, bench.now);
-    bench.finish(&asked[0], Outcome::Answered, &items(&asked[0]));
-    bench.scheduler.peer_status(swift, only(101));
+    first_answers(&mut bench, swift, &asked);
     let hedge = bench.poll().remove(0);
     assert_eq!((hedge.source, items(&hedge)), (swift.into(), items(&asked[1])));
 }
